@@ -1,0 +1,151 @@
+//! The plan of a run: inputs, their parts, the configuration; fixed before any work starts.
+//!
+//! It lies in the work folder as a marker, so that an interrupted run, or a task on another machine, goes on with the
+//! same parts. Nothing in it but the configuration and the inputs' labels, sizes and order reaches the dataset.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use schemas::config::{Config, DedupMethod};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::derive::{DOC_ID, Derived};
+use crate::error::Error;
+use crate::read::inputs::{Input, Part};
+use crate::tokenize::Encoder;
+use crate::{read, settings};
+
+/// File of the plan in the work folder.
+pub const PLAN_FILE: &str = "plan.json";
+
+/// Least memory a run can work in.
+pub const MEMORY_MIN: u64 = 64 << 20;
+
+/// Everything a task needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// The dataset folder.
+    pub dataset: PathBuf,
+    /// The configuration, with the tokenizer's path.
+    pub config: Config,
+    /// The canonical `config.toml`.
+    pub config_toml: String,
+    /// What makes two runs the same: configuration, tokenizer, inputs.
+    pub identity: String,
+    /// The inputs, in order.
+    pub inputs: Vec<Input>,
+    /// Their parts, in order: one read task each.
+    pub parts: Vec<Part>,
+    /// The datasets it is made from, where it is made from datasets; parts are then their Parquet files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
+    /// Memory limit in bytes.
+    pub memory: u64,
+    /// What the person should know before work starts.
+    pub notes: Vec<String>,
+}
+
+/// What a plan is made from.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// INPUT arguments.
+    pub inputs: &'a [String],
+    /// Flags and config file, merged.
+    pub config: Config,
+    /// The dataset folder.
+    pub dataset: &'a Path,
+    /// The work folder; stdin is spooled here.
+    pub work_dir: &'a Path,
+}
+
+impl Plan {
+    /// Makes a plan: everything that can be refused is refused here.
+    ///
+    /// # Errors
+    /// Bad settings, missing inputs, a tokenizer that does not fit.
+    pub fn make(request: Request<'_>, encoder: &Encoder) -> Result<Plan, Error> {
+        let Request { inputs, config, dataset, work_dir } = request;
+        let inputs = read::inputs::expand(inputs, work_dir)?;
+        Plan::of_inputs(config, inputs, dataset, encoder)
+    }
+
+    /// Makes a plan for inputs that are known.
+    ///
+    /// # Errors
+    /// Bad settings.
+    pub fn of_inputs(config: Config, inputs: Vec<Input>, dataset: &Path, encoder: &Encoder) -> Result<Plan, Error> {
+        let memory = settings::parse_bytes("--memory", &config.machine.memory)?;
+        if memory < MEMORY_MIN {
+            return Err(Error::usage(
+                "--memory",
+                format!("expected at least 64MiB, found {}", config.machine.memory),
+                "",
+            ));
+        }
+        let part_bytes = settings::parse_bytes("machine.task_bytes", &config.machine.task_bytes)?.max(1);
+        let parts: Vec<Part> =
+            inputs.iter().enumerate().flat_map(|(index, input)| input.parts(index, part_bytes)).collect();
+        let token = |id: Option<u32>| id.map_or(Ok("none".to_owned()), |id| encoder.decode(&[id], false));
+        let (bos, eos) = (token(encoder.bos_id())?, token(encoder.eos_id())?);
+        let config_toml = settings::canonical(&config, encoder.hash(), &bos, &eos)?;
+        let identity = identity(&config_toml, &inputs);
+        let notes = encoder.notes().to_vec();
+        let dataset = dataset.to_owned();
+        Ok(Plan { dataset, config, config_toml, identity, inputs, parts, derived: None, memory, notes })
+    }
+
+    /// Whether the run looks for duplicates; in what is made from datasets they were looked for already.
+    pub fn finds_duplicates(&self) -> bool {
+        self.config.dedup.method == DedupMethod::Exact && self.derived.is_none()
+    }
+
+    /// Column of the documents' ids.
+    pub fn id_column(&self) -> &str {
+        if self.derived.is_some() { DOC_ID } else { self.config.read.id_column.as_deref().unwrap_or("id") }
+    }
+
+    /// Bytes of all inputs as stored.
+    pub fn input_bytes(&self) -> u64 {
+        self.inputs.iter().map(|input| input.bytes).sum()
+    }
+
+    /// Disk the run needs beside its inputs, in bytes: an upper estimate.
+    ///
+    /// Task files hold the text once (compressed inputs are taken to grow five-fold) and its tokens; shards and Parquet
+    /// the tokens again and the text compressed.
+    pub fn disk_bytes(&self) -> u64 {
+        let text: u64 = self.inputs.iter().map(|input| input.bytes * if input.is_compressed() { 5 } else { 1 }).sum();
+        text + text / 2 * 3 + (1 << 20)
+    }
+
+    /// Checks that an input is still what was planned.
+    ///
+    /// # Errors
+    /// [`Error::InputChanged`].
+    pub fn check_unchanged(&self, input: &Input) -> Result<(), Error> {
+        let metadata = std::fs::metadata(&input.path).map_err(|error| Error::io("open", &input.path, error))?;
+        let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+        if metadata.len() == input.bytes && modified == input.modified {
+            return Ok(());
+        }
+        Err(Error::InputChanged {
+            path: input.path.clone(),
+            expected: describe(input.bytes, input.modified),
+            found: describe(metadata.len(), modified),
+        })
+    }
+}
+
+fn describe(bytes: u64, modified: SystemTime) -> String {
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{bytes} bytes, modified at {}.{:09}", since.as_secs(), since.subsec_nanos())
+}
+
+fn identity(config_toml: &str, inputs: &[Input]) -> String {
+    let mut text = config_toml.to_owned();
+    for input in inputs {
+        text.push_str(&format!("{}\t{}\n", input.label, input.bytes));
+    }
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}

@@ -1,0 +1,161 @@
+//! A run under way: its plan, its folders, and what its tasks share.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::interrupt::Interrupt;
+use super::plan::{PLAN_FILE, Plan};
+use super::progress::Progress;
+use super::{execute, marker};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::read;
+use crate::stages::{self, layout::Layout};
+use crate::tokenize::Encoder;
+
+/// A run under way.
+pub struct Run {
+    /// What is to be done.
+    pub plan: Plan,
+    /// Folder of task files and markers.
+    pub work_dir: PathBuf,
+    /// Threads that work.
+    pub pool: rayon::ThreadPool,
+    /// What people and programs see of it.
+    pub progress: Progress,
+    /// Whether a signal came.
+    pub interrupt: Interrupt,
+    /// The tokenizer.
+    pub encoder: Encoder,
+    /// The filter.
+    pub filter: Filter,
+    /// How lines become documents.
+    pub read_options: read::Options,
+    layout: OnceLock<Layout>,
+}
+
+/// How this process works.
+pub struct Process {
+    /// Threads; None: all cores.
+    pub threads: Option<usize>,
+    /// What people and programs see of it.
+    pub progress: Progress,
+    /// Whether a signal came.
+    pub interrupt: Interrupt,
+}
+
+impl Run {
+    /// Makes ready to execute tasks of a plan.
+    ///
+    /// # Errors
+    /// A filter or template that cannot be compiled; no threads.
+    pub fn new(plan: Plan, work_dir: &Path, encoder: Encoder, process: Process) -> Result<Run, Error> {
+        let threads = process.threads.unwrap_or_else(all_cores).max(1);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build();
+        let pool = pool.map_err(|error| Error::usage("--threads", error.to_string(), ""))?;
+        let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
+        let read_options = read::Options::from_config(&plan.config.read)?;
+        Ok(Run {
+            plan,
+            work_dir: work_dir.to_owned(),
+            pool,
+            progress: process.progress,
+            interrupt: process.interrupt,
+            encoder,
+            filter,
+            read_options,
+            layout: OnceLock::new(),
+        })
+    }
+
+    /// Opens a planned run by its dataset folder or its work folder.
+    ///
+    /// # Errors
+    /// [`Error::Marker`] where there is no plan; whatever [`Run::new`] refuses.
+    pub fn open(folder: &Path, process: Process) -> Result<Run, Error> {
+        let inside = folder.join("run");
+        let work_dir = if folder.join(PLAN_FILE).exists() { folder.to_owned() } else { inside };
+        let path = work_dir.join(PLAN_FILE);
+        let absent =
+            || Error::Marker { path: path.clone(), detail: "expected the plan of a run, found none".to_owned() };
+        let plan: Plan = marker::read(&path)?.ok_or_else(absent)?;
+        let encoder = Encoder::load(Path::new(&plan.config.tokenize.tokenizer), &plan.config.tokenize)?;
+        Run::new(plan, &work_dir, encoder, process)
+    }
+
+    /// Threads of the pool.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Blocks between reader and writer of one task: enough to keep every thread busy, few enough for the memory.
+    pub fn in_flight(&self) -> usize {
+        const BLOCK_FOOTPRINT: u64 = 12 << 20;
+        let fit = self.plan.memory / 2 / BLOCK_FOOTPRINT / self.threads() as u64;
+        (fit as usize).clamp(1, self.threads() + 2)
+    }
+
+    /// Executes every stage that is not done.
+    ///
+    /// # Errors
+    /// The first error of the first stage that fails.
+    pub fn execute_all(&self) -> Result<(), Error> {
+        stages::chain(&self.plan).iter().try_for_each(|stage| execute::execute(self, stage.as_ref()))
+    }
+
+    /// A file of a task: `WORK/STAGE/RANK.NAME`.
+    pub fn task_file(&self, stage: &str, rank: usize, name: &str) -> PathBuf {
+        self.work_dir.join(stage).join(format!("{rank:06}.{name}"))
+    }
+
+    /// Whether a task is done.
+    pub fn is_done(&self, stage: &str, rank: usize) -> bool {
+        self.task_file(stage, rank, "done").exists()
+    }
+
+    /// Marks a task done.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk refuses.
+    pub fn mark_done(&self, stage: &str, rank: usize, payload: &impl Serialize) -> Result<(), Error> {
+        marker::write(&self.task_file(stage, rank, "done"), payload)
+    }
+
+    /// What a task that must be done says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Marker`] where it is not done or its marker is damaged.
+    pub fn marker<T: DeserializeOwned>(&self, stage: &str, rank: usize) -> Result<T, Error> {
+        let path = self.task_file(stage, rank, "done");
+        let detail = format!("expected stage {stage} to be done, found no marker for task {rank}");
+        marker::read(&path)?.ok_or(Error::Marker { path, detail })
+    }
+
+    /// Makes the folder of a stage.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk refuses.
+    pub fn make_stage_folder(&self, stage: &str) -> Result<(), Error> {
+        let folder = self.work_dir.join(stage);
+        std::fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, error))
+    }
+
+    /// What the read stage found, once it is done.
+    ///
+    /// # Errors
+    /// Where a marker of the read stage cannot be read.
+    pub fn layout(&self) -> Result<&Layout, Error> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let layout = Layout::load(self)?;
+        Ok(self.layout.get_or_init(|| layout))
+    }
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,28 @@
+//! A stage: a set of ranked, idempotent tasks.
+
+use super::progress::Unit;
+use super::run::Run;
+use crate::error::Error;
+
+/// One link of the chain.
+pub trait Stage: Sync {
+    /// Name of its folder, of its markers and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// How many tasks it has; known once the stage before it is done.
+    ///
+    /// # Errors
+    /// Where markers of earlier stages cannot be read.
+    fn ranks(&self, run: &Run) -> Result<usize, Error>;
+
+    /// The work of all its tasks, for progress.
+    fn work(&self, run: &Run) -> (u64, Unit) {
+        (self.ranks(run).unwrap_or_default() as u64, Unit::Things)
+    }
+
+    /// Executes a task, its marker last. Executing it again, or twice at once, gives the same files.
+    ///
+    /// # Errors
+    /// Whatever stops it; what it wrote so far is garbage that its rerun replaces.
+    fn execute(&self, run: &Run, rank: usize) -> Result<(), Error>;
+}

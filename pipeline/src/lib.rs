@@ -1,0 +1,15 @@
+//! Text corpora in, training shards out.
+
+pub mod cli;
+pub mod derive;
+pub mod engine;
+pub mod error;
+pub mod export;
+pub mod filter;
+pub mod look;
+pub mod read;
+pub mod record;
+pub mod settings;
+pub mod spill;
+pub mod stages;
+pub mod tokenize;

@@ -1,0 +1,5 @@
+//! The `pipeline` program.
+
+fn main() -> std::process::ExitCode {
+    pipeline::cli::main()
+}

@@ -1,0 +1,151 @@
+//! The dedup stage: equal content hashes, global over all inputs; the first document in input order is kept.
+//!
+//! One task a range of hashes, as many ranges as keep each within its share of the memory. A task reads its range of
+//! every chunk's keys, sorts, and writes the documents that are not first, with the place of the one that is.
+
+use serde::{Deserialize, Serialize};
+
+use super::read::no_such_rank;
+use crate::engine::run::Run;
+use crate::engine::stage::Stage;
+use crate::error::Error;
+use crate::spill::keys::{KeyReader, LocalDuplicate, PARTITIONS};
+use crate::spill::losers::{self, Loser};
+
+/// Name of the stage.
+pub const NAME: &str = "dedup";
+
+/// A key in memory with its chunk, and the worst case of a loser beside it.
+const ENTRY_BYTES: u64 = 32 + 24;
+
+/// The dedup stage.
+pub struct DedupStage;
+
+/// What a dedup task says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DedupDone {
+    /// Keys in its range.
+    pub keys: u64,
+    /// Documents that stand earlier.
+    pub losers: u64,
+}
+
+impl Stage for DedupStage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ranks(&self, run: &Run) -> Result<usize, Error> {
+        ranges(run)
+    }
+
+    fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
+        let ranks = ranges(run)?;
+        if rank >= ranks {
+            return Err(no_such_rank(NAME, rank, ranks));
+        }
+        let (first, last) = (PARTITIONS * rank / ranks, PARTITIONS * (rank + 1) / ranks);
+        let mut entries = Vec::new();
+        for (index, chunk) in run.layout()?.chunks.iter().enumerate() {
+            run.interrupt.check()?;
+            let mut keys = KeyReader::open(&chunk.file(run, "keys"))?;
+            let (chunk, part) = (index as u32, chunk.part);
+            keys.partitions(first, last, |key| {
+                entries.push(Entry { hash: key.hash, chunk, row: key.row, place: key.place, part });
+            })?;
+        }
+        entries.sort_unstable();
+        let mut found = find_losers(&entries);
+        losers::write(&run.task_file(NAME, rank, "losers"), &mut found)?;
+        run.mark_done(NAME, rank, &DedupDone { keys: entries.len() as u64, losers: found.len() as u64 })
+    }
+}
+
+/// Ordered by hash, then by input order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    hash: u128,
+    chunk: u32,
+    row: u32,
+    place: u64,
+    part: u32,
+}
+
+fn find_losers(entries: &[Entry]) -> Vec<Loser> {
+    let mut losers = Vec::new();
+    for group in entries.chunk_by(|left, right| left.hash == right.hash) {
+        let Some((keeper, rest)) = group.split_first() else { continue };
+        losers.extend(rest.iter().map(|entry| Loser {
+            chunk: entry.chunk,
+            row: entry.row,
+            keeper_part: keeper.part,
+            keeper_place: keeper.place,
+        }));
+    }
+    losers
+}
+
+/// How many hash ranges: so many that each fits into a sixteenth of the memory limit, whatever the machine.
+fn ranges(run: &Run) -> Result<usize, Error> {
+    let keys: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    let range_bytes = run.plan.memory / 16;
+    let ranges = (keys * ENTRY_BYTES).div_ceil(range_bytes).max(1) as usize;
+    Ok(ranges.min(PARTITIONS))
+}
+
+/// The documents of a chunk that are not kept: row, and the part and place of the document kept in their stead; in
+/// order of rows.
+pub(super) fn losers_of(run: &Run, chunk_index: usize) -> Result<Vec<Loser>, Error> {
+    if !run.plan.finds_duplicates() {
+        return Ok(Vec::new());
+    }
+    let Some(chunk) = run.layout()?.chunks.get(chunk_index) else { return Ok(Vec::new()) };
+    let index = chunk_index as u32;
+    let mut found = Vec::new();
+    for rank in 0..ranges(run)? {
+        found.extend(losers::read(&run.task_file(NAME, rank, "losers"), index)?);
+    }
+    found.sort_unstable();
+    let keys = KeyReader::open(&chunk.file(run, "keys"))?;
+    let local = keys.local_duplicates().iter().map(|duplicate| resolve(duplicate, index, chunk.part, &found));
+    let local: Vec<Loser> = local.collect();
+    found.extend(local);
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// A duplicate within the chunk: its keeper is the first of the chunk, or whatever that one lost against.
+fn resolve(duplicate: &LocalDuplicate, chunk: u32, part: u32, losers: &[Loser]) -> Loser {
+    let first = losers.binary_search_by_key(&duplicate.first, |loser| loser.row).ok().and_then(|at| losers.get(at));
+    let (keeper_part, keeper_place) =
+        first.map_or((part, duplicate.first_place), |first| (first.keeper_part, first.keeper_place));
+    Loser { chunk, row: duplicate.row, keeper_part, keeper_place }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(hash: u128, chunk: u32, row: u32) -> Entry {
+        Entry { hash, chunk, row, place: u64::from(row), part: chunk }
+    }
+
+    #[test]
+    fn the_first_in_input_order_is_kept() {
+        let mut entries = [entry(7, 2, 0), entry(7, 1, 9), entry(8, 0, 0), entry(7, 1, 3)];
+        entries.sort_unstable();
+        let losers = find_losers(&entries);
+        assert_eq!(losers.iter().map(|loser| (loser.chunk, loser.row)).collect::<Vec<_>>(), [(1, 9), (2, 0)]);
+        assert!(losers.iter().all(|loser| loser.keeper_part == 1 && loser.keeper_place == 3));
+    }
+
+    #[test]
+    fn a_local_duplicate_of_a_loser_points_to_the_real_keeper() {
+        let loser = Loser { chunk: 5, row: 2, keeper_part: 0, keeper_place: 77 };
+        let duplicate = LocalDuplicate { row: 4, first: 2, first_place: 1 };
+        let resolved = resolve(&duplicate, 5, 3, &[loser]);
+        assert_eq!((resolved.keeper_part, resolved.keeper_place), (0, 77));
+        let own = resolve(&LocalDuplicate { row: 4, first: 3, first_place: 1 }, 5, 3, &[loser]);
+        assert_eq!((own.keeper_part, own.keeper_place), (3, 1));
+    }
+}

@@ -1,0 +1,176 @@
+//! The tokenize stage: one task a chunk; ids of the documents that dedup kept.
+//!
+//! Files: `RANK.tokens`, one frame beside each frame of the chunk's rows, and `RANK.rejects` with the duplicates.
+
+use std::sync::atomic::Ordering;
+
+use schemas::manifest::Split;
+use schemas::rule::{RULE_EXACT, STAGE_DEDUP};
+use serde::{Deserialize, Serialize};
+
+use super::dedup::losers_of;
+use super::read::no_such_rank;
+use crate::engine::ordered::ordered;
+use crate::engine::run::Run;
+use crate::engine::stage::Stage;
+use crate::error::Error;
+use crate::spill::frame::{FrameReader, FrameWriter};
+use crate::spill::keys::unpack_place;
+use crate::spill::losers::Loser;
+use crate::spill::rows::{Rejection, RowBlock, RowParts, RowWriter};
+use crate::spill::tokens::{SideCounts, TokenWriter};
+use crate::tokenize::Scratch;
+
+/// Name of the stage.
+pub const NAME: &str = "tokenize";
+
+/// The tokenize stage.
+pub struct TokenizeStage;
+
+/// Where a frame of rows and its frame of tokens stand, and what they hold.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct FrameMeta {
+    /// Offset in the chunk's rows.
+    pub rows_offset: u64,
+    /// Offset in the chunk's tokens.
+    pub tokens_offset: u64,
+    /// Kept documents and tokens, train then val.
+    pub sides: [SideCounts; 2],
+}
+
+/// What a tokenize task says of itself.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct TokenizeDone {
+    /// The chunk's frames, in order.
+    pub frames: Vec<FrameMeta>,
+    /// Duplicates among its rows.
+    pub duplicates: u64,
+}
+
+/// A frame of rows on its way to a worker.
+struct Item {
+    rows_offset: u64,
+    payload: Vec<u8>,
+    /// Losers of this frame; rows counted from its start.
+    losers: Vec<Loser>,
+}
+
+struct Encoded {
+    rows_offset: u64,
+    tokens: Vec<u8>,
+    sides: [SideCounts; 2],
+    rejects: Vec<u8>,
+    duplicates: u64,
+}
+
+impl Stage for TokenizeStage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ranks(&self, run: &Run) -> Result<usize, Error> {
+        Ok(run.layout()?.chunks.len())
+    }
+
+    fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
+        let chunks = &run.layout()?.chunks;
+        let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
+        let losers = losers_of(run, rank)?;
+        let mut frames =
+            Frames { reader: FrameReader::open(&chunk.file(run, "rows"))?, losers: &losers, next_row: 0, offset: 0 };
+        let mut tokens = FrameWriter::create(&run.task_file(NAME, rank, "tokens"))?;
+        let mut rejects = FrameWriter::create(&run.task_file(NAME, rank, "rejects"))?;
+        let mut done = TokenizeDone::default();
+        let next = || {
+            run.interrupt.check()?;
+            frames.next()
+        };
+        ordered(
+            run.in_flight(),
+            next,
+            |item| encode(run, item),
+            |encoded| {
+                let tokens_offset = tokens.push(&encoded.tokens)?;
+                rejects.push(&encoded.rejects)?;
+                done.frames.push(FrameMeta { rows_offset: encoded.rows_offset, tokens_offset, sides: encoded.sides });
+                done.duplicates += encoded.duplicates;
+                run.progress.counts.dropped.fetch_add(encoded.duplicates, Ordering::Relaxed);
+                Ok(())
+            },
+        )?;
+        tokens.finish()?;
+        rejects.finish()?;
+        run.mark_done(NAME, rank, &done)
+    }
+}
+
+struct Frames<'a> {
+    reader: FrameReader,
+    losers: &'a [Loser],
+    next_row: u32,
+    offset: u64,
+}
+
+impl Frames<'_> {
+    fn next(&mut self) -> Result<Option<Item>, Error> {
+        let rows_offset = self.reader.offset();
+        let Some(payload) = self.reader.next()? else { return Ok(None) };
+        let rows = RowBlock::count(&payload).ok_or_else(|| self.reader.undecodable())?;
+        let end = self.next_row + rows;
+        let mine = self.losers.partition_point(|loser| loser.row < end);
+        let (mine, rest) = self.losers.split_at(mine);
+        let losers = mine.iter().map(|loser| Loser { row: loser.row - self.next_row, ..*loser }).collect();
+        self.losers = rest;
+        self.next_row = end;
+        self.offset = rows_offset;
+        Ok(Some(Item { rows_offset, payload, losers }))
+    }
+}
+
+fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
+    let Some(block) = RowBlock::decode(item.payload) else {
+        return Err(Error::Inconsistent {
+            what: "frame of rows".to_owned(),
+            expected: "a decodable frame".to_owned(),
+            found: "other bytes with a right checksum".to_owned(),
+        });
+    };
+    let mut tokens = TokenWriter::new(run.plan.config.tokenize.dtype);
+    let mut rejects = RowWriter::default();
+    let (mut scratch, mut ids) = (Scratch::default(), Vec::new());
+    let mut losers = item.losers.iter().peekable();
+    for (index, row) in block.rows.iter().enumerate() {
+        if let Some(loser) = losers.next_if(|loser| loser.row as usize == index) {
+            tokens.dropped();
+            let value = keeper_name(run, loser)?;
+            let rejection = Some(Rejection { stage: STAGE_DEDUP.into(), rule: RULE_EXACT.into(), value });
+            let parts = RowParts { origin: row.origin, side: Split::Train, n_chars: row.n_chars, body: b"", rejection };
+            block.copy_row(row, &parts, &mut rejects);
+            continue;
+        }
+        ids.clear();
+        run.encoder.encode(block.str(&row.body), &mut scratch, &mut ids)?;
+        tokens.kept(row.side, &ids);
+    }
+    let sides = tokens.sides;
+    let duplicates = u64::from(rejects.len());
+    run.progress.counts.tokens.fetch_add(sides.iter().map(|side| side.tokens).sum(), Ordering::Relaxed);
+    Ok(Encoded {
+        rows_offset: item.rows_offset,
+        tokens: tokens.finish(),
+        sides,
+        rejects: rejects.finish(&block.names),
+        duplicates,
+    })
+}
+
+/// `FILE@OFFSET` of the document that is kept, `FILE:LINE` for inputs without offsets.
+fn keeper_name(run: &Run, loser: &Loser) -> Result<String, Error> {
+    let part = loser.keeper_part as usize;
+    let input = run.plan.parts.get(part).and_then(|part| run.plan.inputs.get(part.input));
+    let label = input.map_or("?", |input| input.label.as_str());
+    Ok(match unpack_place(loser.keeper_place) {
+        Ok(offset) => format!("{label}@{offset}"),
+        Err(line) => format!("{label}:{}", run.layout()?.line_bases.get(part).copied().unwrap_or_default() + line + 1),
+    })
+}

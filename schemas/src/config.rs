@@ -1,0 +1,262 @@
+//! `config.toml`: everything that decides the bytes of a dataset, and nothing else.
+//!
+//! The copy in a dataset is canonical (every key, in this order), and its sha256 is the manifest's `config_hash`.
+//! Threads, memory, folders and progress are not here: they are [`Machine`], and leave no trace in a dataset.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dtype::Dtype;
+
+/// The configuration of `pipeline run`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How lines become documents.
+    pub read: Read,
+    /// Which documents stay.
+    pub filter: Filter,
+    /// Which documents are the same.
+    pub dedup: Dedup,
+    /// How text becomes token ids.
+    pub tokenize: Tokenize,
+    /// Which documents are held out.
+    pub split: Split,
+    /// In which order documents are written.
+    pub order: Order,
+    /// Which files are written.
+    pub output: Output,
+    /// How the dataset was made from others; written by merge, remove and retokenize, refused in a run's own settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub derive: Option<Derive>,
+    /// How this machine runs it; not part of the dataset's identity.
+    #[serde(skip_serializing)]
+    pub machine: Machine,
+}
+
+/// How a dataset was made from others. The other settings are those of the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Derive {
+    /// What was done.
+    pub step: DeriveStep,
+    /// `manifest_hash` of each dataset it was made from, in order.
+    pub from: Vec<String>,
+    /// remove: sha256 of the list of ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<String>,
+}
+
+/// What was done to make a dataset from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeriveStep {
+    /// Several were joined.
+    Merge,
+    /// Documents were taken out of one.
+    Remove,
+    /// One was encoded anew.
+    Retokenize,
+}
+
+/// How lines become documents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Read {
+    /// Column that holds the text.
+    pub text_column: String,
+    /// Column that holds the document's id; `id` if present where not given.
+    pub id_column: Option<String>,
+    /// Joins fields into the text, `{title}\n{content}`; nested ones by dots. Replaces `text_column`.
+    pub text_template: Option<String>,
+    /// `auto`, `utf-8`, `utf-16`, `gb18030` or `big5`.
+    pub encoding: Encoding,
+    /// Longest line in bytes; a longer one is invalid (`line_too_long`).
+    pub max_line_bytes: u64,
+    /// Deepest nesting of arrays and objects; a deeper line is invalid (`depth`).
+    pub max_depth: u32,
+    /// `NaN`, `Infinity` and `-Infinity` become null instead of invalidating the line.
+    pub accept_nan: bool,
+    /// Largest tolerated share of invalid lines; above it nothing is committed. None: 1.0 for lines, and a damaged
+    /// stream commits with `complete: false`.
+    pub max_invalid: Option<f64>,
+    /// Text files: a document a `file` or a `line`.
+    pub text_files: TextFiles,
+}
+
+impl Default for Read {
+    fn default() -> Self {
+        Read {
+            text_column: "text".to_owned(),
+            id_column: None,
+            text_template: None,
+            encoding: Encoding::Auto,
+            max_line_bytes: 64 << 20,
+            max_depth: 128,
+            accept_nan: false,
+            max_invalid: None,
+            text_files: TextFiles::File,
+        }
+    }
+}
+
+/// Character encoding of text inputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// UTF-8, or UTF-16 where a byte order mark says so.
+    #[default]
+    Auto,
+    /// UTF-8.
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// UTF-16, byte order by its mark, little-endian without one.
+    #[serde(rename = "utf-16")]
+    Utf16,
+    /// GB 18030, and so GBK and GB 2312.
+    Gb18030,
+    /// Big5 with the HKSCS extension.
+    Big5,
+}
+
+/// What one `.txt` or `.md` file holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextFiles {
+    /// One document.
+    #[default]
+    File,
+    /// One document a line.
+    Line,
+}
+
+/// Which documents stay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// A Polars SQL expression over the columns; documents for which it is true stay.
+    #[serde(rename = "where")]
+    pub where_sql: Option<String>,
+    /// What happens to a document for which an expression is NULL.
+    pub nulls: Nulls,
+    /// Longest text in code points; a longer one is dropped (`max_chars`).
+    pub max_chars: Option<u64>,
+}
+
+/// What happens to a document for which a filter expression is NULL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Nulls {
+    /// It is dropped under the rule `null:COLUMN`.
+    #[default]
+    Drop,
+    /// It stays.
+    Keep,
+    /// The run fails, naming the document.
+    Error,
+}
+
+/// Which documents are the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dedup {
+    /// How duplicates are found.
+    pub method: DedupMethod,
+}
+
+/// How duplicates are found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DedupMethod {
+    /// Not at all.
+    None,
+    /// Equal 128-bit content hashes; the first in input order is kept.
+    #[default]
+    Exact,
+}
+
+/// How text becomes token ids.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokenize {
+    /// Path of `tokenizer.json`; in a dataset's copy its sha256.
+    pub tokenizer: String,
+    /// Token written before each document: a token, or `none`. Read from `tokenizer_config.json` where not given.
+    pub bos: Option<String>,
+    /// Token written after each document: a token, or `none`. Read from `tokenizer_config.json` where not given.
+    pub eos: Option<String>,
+    /// Width of a token id.
+    pub dtype: Dtype,
+    /// Text that looks like a special token becomes that token.
+    pub allow_special: bool,
+}
+
+/// Which documents are held out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Split {
+    /// Share of documents that go to the validation side.
+    pub val_fraction: f64,
+    /// Seed of the hash that chooses the side.
+    pub seed: u64,
+    /// Column whose value, instead of the text, chooses the side: what belongs together stays together.
+    pub by: Option<String>,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Split { val_fraction: 0.005, seed: 0, by: None }
+    }
+}
+
+/// In which order documents are written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Order {
+    /// By a hash of (seed, input position, offset) instead of input order.
+    pub shuffle: bool,
+    /// Seed of that hash.
+    pub seed: u64,
+}
+
+/// Which files are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// Most tokens in a shard; a document that is longer has a shard of its own.
+    pub shard_tokens: u64,
+    /// Whether `data/` is written.
+    pub parquet: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output { shard_tokens: 100_000_000, parquet: true }
+    }
+}
+
+/// How this machine runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// Threads; None: all cores.
+    pub threads: Option<usize>,
+    /// Most resident memory, such as `2GiB`.
+    pub memory: String,
+    /// Folder of task files; None: `run` in the dataset.
+    pub work_dir: Option<String>,
+    /// Bytes of plain input a read task takes, such as `64MiB`; a whole number of 64 MiB blocks, which the input
+    /// hash is made of. Never seen in the output.
+    pub task_bytes: String,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Machine { threads: None, memory: "2GiB".to_owned(), work_dir: None, task_bytes: "256MiB".to_owned() }
+    }
+}
+
+/// JSON Schema of `config.toml`, as checked in under `schemas/json/`.
+pub fn json_schema() -> serde_json::Value {
+    serde_json::to_value(schemars::schema_for!(Config)).unwrap_or_default()
+}

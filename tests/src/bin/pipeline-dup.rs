@@ -1,0 +1,5 @@
+//! The `pipeline` program for the tests of this crate; see `Cargo.toml` for the reason.
+
+fn main() -> std::process::ExitCode {
+    pipeline::cli::main()
+}

@@ -1,0 +1,151 @@
+//! Killed at any moment and run again, a run ends with the dataset an unbroken run makes, and redoes no finished task.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tests::args;
+use tests::corpus::{Noise, made_up_folder, temp_dir, tokenizer, write};
+use tests::program::{pipeline, pipeline_command, pipeline_path, was_killed};
+use tests::strace::{self, Fault, Threads};
+use tests::tree::{Tree, assert_same_tree, dataset_tree, file_identities};
+
+/// A run to interrupt: small files in many tasks, so that every stage has several.
+struct Job {
+    dir: PathBuf,
+    input: PathBuf,
+    config: PathBuf,
+    threads: &'static str,
+}
+
+impl Job {
+    fn make(dir: &Path, bytes: usize, threads: &'static str) -> Job {
+        let input = made_up_folder(dir, 11, 4, bytes / 4);
+        let text = format!(
+            "[filter]\nwhere = \"perplexity < 1800\"\n[split]\nval_fraction = 0.1\n[output]\nshard_tokens = {}\n",
+            bytes / 12
+        );
+        let config = write(dir, "config.toml", text.as_bytes());
+        Job { dir: dir.to_owned(), input, config, threads }
+    }
+
+    fn args(&self, out: &Path) -> Vec<OsString> {
+        args![
+            "run",
+            &self.input,
+            "--config",
+            &self.config,
+            "--tokenizer",
+            tokenizer(),
+            "--out",
+            out,
+            "--threads",
+            self.threads
+        ]
+    }
+
+    fn unbroken(&self) -> Tree {
+        let out = self.dir.join("unbroken");
+        pipeline(self.args(&out)).ok();
+        let tree = dataset_tree(&out);
+        assert!(tree.len() > 10, "{:?}", tree.keys());
+        tree
+    }
+}
+
+/// Markers of finished tasks.
+fn markers(out: &Path) -> Vec<String> {
+    let files = file_identities(&out.join("run"));
+    files.into_keys().filter(|name| name.ends_with(".done")).collect()
+}
+
+/// Runs again what was interrupted, and asserts that it ends as an unbroken run does and keeps what was finished.
+#[track_caller]
+fn assert_finishes(job: &Job, out: &Path, wanted: &Tree, what: &str) {
+    let finished = markers(out);
+    let (ended, log) = strace::renames(&pipeline_path(), &job.args(out), &job.dir.join("renames.log"));
+    assert_eq!(ended.code, Some(0), "{what}\n{ended}");
+    for marker in &finished {
+        assert!(!log.contains(&format!("/{marker}\"")), "{what}: {marker} was done and is done again\n{log}");
+    }
+    assert_same_tree(wanted, &dataset_tree(out), what);
+}
+
+/// About `most` of the numbers 1..=count, evenly, the first and the last among them.
+fn sampled(count: u64, most: u64) -> Vec<u64> {
+    let most = most.min(count);
+    let mut numbers: Vec<u64> = (0..most).map(|n| 1 + n * (count - 1) / (most - 1).max(1)).collect();
+    numbers.dedup();
+    numbers
+}
+
+/// Upper bound on kills, from the environment.
+fn kills(default: u64) -> u64 {
+    std::env::var("SHARDMILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn killed_at_every_write_fsync_and_rename() {
+    assert!(strace::is_present(), "strace is missing, or may not trace");
+    let dir = temp_dir();
+    let job = Job::make(dir.path(), 24_000, "1");
+    let wanted = job.unbroken();
+    for threads in Threads::WAYS {
+        let (counted, log) = (dir.path().join("counted"), dir.path().join("count.log"));
+        let _ = fs::remove_dir_all(&counted);
+        let counts = strace::count(threads, &pipeline_path(), &job.args(&counted), &log);
+        eprintln!("{threads:?}: calls in the busiest thread: {counts:?}");
+        for (call, count) in counts {
+            for when in sampled(count, kills(150)) {
+                kill_at(&job, &wanted, Fault { threads, call, what: "signal=KILL", when });
+            }
+        }
+    }
+}
+
+fn kill_at(job: &Job, wanted: &Tree, fault: Fault<'_>) {
+    let out = job.dir.join("killed");
+    let _ = fs::remove_dir_all(&out);
+    let ended = strace::inject(fault, &pipeline_path(), &job.args(&out));
+    assert_eq!(ended.signal, Some(9), "{fault:?}: no SIGKILL\n{ended}");
+    assert_finishes(job, &out, wanted, &format!("{fault:?}"));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn killed_at_random_times_on_two_threads() {
+    let dir = temp_dir();
+    let job = Job::make(dir.path(), 400_000, "2");
+    let started = Instant::now();
+    let wanted = job.unbroken();
+    let whole = started.elapsed().as_micros() as u64;
+    let mut noise = Noise(2026);
+    let (mut killed, wished) = (0, kills(200));
+    for round in 0.. {
+        if killed == wished {
+            break;
+        }
+        assert!(round < wished * 3, "{killed} kills in {round} runs: the runs end too early");
+        let out = dir.path().join("killed");
+        let _ = fs::remove_dir_all(&out);
+        // One run in four is killed twice before it may finish.
+        let strikes = 1 + u64::from(noise.below(4) == 0);
+        let struck = (0..strikes).filter(|_| kill_after(&job, &out, noise.below(whole))).count();
+        killed += u64::from(struck > 0);
+        if struck > 0 {
+            assert_finishes(&job, &out, &wanted, &format!("random kill {killed} in round {round}"));
+        }
+    }
+}
+
+/// Starts the run and kills it after some microseconds; false where it had ended by then.
+fn kill_after(job: &Job, out: &Path, micros: u64) -> bool {
+    let mut command = pipeline_command(job.args(out));
+    command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().expect("the program starts");
+    std::thread::sleep(Duration::from_micros(micros));
+    child.kill().expect("a signal is sent");
+    was_killed(child.wait().expect("the program ends"))
+}

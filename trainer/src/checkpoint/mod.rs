@@ -1,0 +1,41 @@
+//! Checkpoints: what a run needs to go on, in files that Hugging Face's tools open.
+//!
+//! ```text
+//! OUT/checkpoints/
+//!   latest                     the name of the newest folder
+//!   step-00000100/
+//!     model.safetensors        weights, f32, Hugging Face's names
+//!     config.json              LlamaForCausalLM
+//!     generation_config.json   the ids generation starts and stops with
+//!     tokenizer.json ...       copied from the dataset
+//!     optimizer.safetensors    first.NAME and second.NAME: AdamW's moments, f32
+//!     trainer_state.json       step, samples, settings, sha256 of the two above
+//! ```
+//!
+//! A folder is written under a temporary name, each file and the folder are fsynced, then it is renamed: a folder
+//! called `step-*` is complete. `latest` follows by another rename. Nothing is pickled.
+
+mod files;
+mod folder;
+mod load;
+mod save;
+mod state;
+mod tensors;
+
+pub use folder::{CheckpointFolder, Checkpoints};
+pub use load::{load_model, load_optimizer, read_state};
+pub use save::{Saved, save};
+pub use state::{DataIdentity, STATE_VERSION, TrainerState};
+
+/// Weights.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// Shape of the model.
+pub const CONFIG_FILE: &str = "config.json";
+/// Defaults of generation.
+pub const GENERATION_FILE: &str = "generation_config.json";
+/// The optimizer's moments.
+pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// Everything else.
+pub const STATE_FILE: &str = "trainer_state.json";
+/// Files of a tokenizer that go with the weights, where the dataset has them.
+pub const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];

@@ -1,0 +1,5 @@
+//! The `trainer` program.
+
+fn main() -> std::process::ExitCode {
+    trainer::cli::main()
+}
