@@ -14,9 +14,24 @@ use tests::tree::{assert_same_tree, dataset_tree};
 fn help_of_every_pipeline_command() {
     let help = pipeline(args!["--help"]).ok().stdout;
     insta::assert_snapshot!("pipeline", help);
-    for command in
-        ["run", "inspect", "why", "verify", "export", "clean", "tokenizer", "schema", "plan", "task", "status"]
-    {
+    for command in [
+        "run",
+        "plan",
+        "task",
+        "status",
+        "preview",
+        "check",
+        "inspect",
+        "why",
+        "verify",
+        "export",
+        "merge",
+        "remove",
+        "retokenize",
+        "clean",
+        "tokenizer",
+        "schema",
+    ] {
         insta::assert_snapshot!(format!("pipeline_{command}"), pipeline(args![command, "--help"]).ok().stdout);
     }
 }

@@ -40,7 +40,7 @@ pub struct Args {
 /// # Errors
 /// Where the dataset lacks `data/`, or the list cannot be read.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let made = derive(&[args.dir.clone()], Step::Remove { ids: &args.ids }, &args.common)?;
+    let made = derive(std::slice::from_ref(&args.dir), Step::Remove { ids: &args.ids }, &args.common)?;
     let missing = not_found(&args.common.out, &args.ids)?;
     if missing.count > 0 {
         tell(&args, &missing);

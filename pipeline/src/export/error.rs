@@ -26,13 +26,13 @@ pub enum Error {
         /// The dataset or a file of it.
         path: PathBuf,
         /// What of it.
-        place: String,
+        place: Box<str>,
         /// The format.
         format: &'static str,
         /// What it takes.
-        expected: String,
+        expected: Box<str>,
         /// What there is.
-        found: String,
+        found: Box<str>,
         /// What to do instead.
         hint: &'static str,
     },

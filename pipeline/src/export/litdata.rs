@@ -77,10 +77,10 @@ impl Writer<'_> {
 fn too_long(dataset: &Dataset) -> Error {
     Error::DoesNotFit {
         path: dataset.dir().to_owned(),
-        place: "a document".to_owned(),
+        place: "a document".into(),
         format: "litdata",
-        expected: "documents of less than 4 GiB".to_owned(),
-        found: "a longer one".to_owned(),
+        expected: "documents of less than 4 GiB".into(),
+        found: "a longer one".into(),
         hint: "drop long documents with `pipeline run --max-chars`, or export to datatrove",
     }
 }

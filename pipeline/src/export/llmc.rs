@@ -23,10 +23,10 @@ pub(super) fn write(dataset: &Dataset, request: &Request, output: &mut Output) -
     if !(1..=SHARD_TOKENS_MAX).contains(&request.shard_tokens) {
         return Err(Error::DoesNotFit {
             path: dataset.dir().join(MANIFEST_FILE),
-            place: "--shard-tokens".to_owned(),
+            place: "--shard-tokens".into(),
             format: "llm.c",
-            expected: format!("1 to {SHARD_TOKENS_MAX} tokens in a file"),
-            found: request.shard_tokens.to_string(),
+            expected: format!("1 to {SHARD_TOKENS_MAX} tokens in a file").into(),
+            found: request.shard_tokens.to_string().into(),
             hint: "100000000 is what its own scripts use",
         });
     }

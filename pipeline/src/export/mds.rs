@@ -104,10 +104,10 @@ impl<'a> Writer<'a> {
     fn too_long(&self, id: &str) -> Error {
         Error::DoesNotFit {
             path: self.dataset.dir().to_owned(),
-            place: format!("document {id}"),
+            place: format!("document {id}").into(),
             format: "mds",
-            expected: "samples of less than 4 GiB".to_owned(),
-            found: "a longer one".to_owned(),
+            expected: "samples of less than 4 GiB".into(),
+            found: "a longer one".into(),
             hint: "drop long documents with `pipeline run --max-chars`, or export to datatrove",
         }
     }

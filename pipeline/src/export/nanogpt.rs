@@ -38,10 +38,10 @@ fn refuse_wide(dataset: &Dataset) -> Result<(), Error> {
     }
     Err(Error::DoesNotFit {
         path: dataset.dir().join(MANIFEST_FILE),
-        place: "dtype".to_owned(),
+        place: "dtype".into(),
         format: "nanogpt",
-        expected: Dtype::U16.name().to_owned(),
-        found: found.name().to_owned(),
+        expected: Dtype::U16.name().into(),
+        found: found.name().into(),
         hint: "llm.c, datatrove, mds and litdata take u32",
     })
 }

@@ -21,7 +21,10 @@ pub(super) fn write(dataset: &Dataset, request: &Request, output: &mut Output) -
             }
             let text = cell::text(batch, row, "text").unwrap_or_default();
             file.append(text.as_bytes())?;
-            Ok(if text.ends_with('\n') { () } else { file.append(b"\n")? })
+            if !text.ends_with('\n') {
+                file.append(b"\n")?;
+            }
+            Ok(())
         })?;
         output.commit(&name, file)?;
         output.count(documents, 0);

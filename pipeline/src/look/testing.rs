@@ -111,9 +111,10 @@ pub(crate) fn dataset_shaped(docs: &[Doc], shape: Shape) -> Made {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let mut files = copies(dir);
-    let mut splits = Splits::default();
-    splits.train = write_split(dir, docs, Split::Train, shape, &mut files);
-    splits.val = write_split(dir, docs, Split::Val, shape, &mut files);
+    let splits = Splits {
+        train: write_split(dir, docs, Split::Train, shape, &mut files),
+        val: write_split(dir, docs, Split::Val, shape, &mut files),
+    };
     files.extend(write_rejects(dir, docs));
     let ledger = ledger(docs);
     let manifest = Manifest {

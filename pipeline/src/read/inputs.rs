@@ -276,7 +276,10 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, Error> {
         .map_err(|error| Error::Pattern { argument: pattern.to_owned(), detail: error.to_string() })?;
     let mut files = Vec::new();
     for path in paths {
-        let path = path.map_err(|error| Error::io("list", &error.path().to_owned(), error.into()))?;
+        let path = path.map_err(|error| {
+            let folder = error.path().to_owned();
+            Error::io("list", &folder, error.into())
+        })?;
         if path.is_file() {
             files.push(path);
         }

@@ -7,13 +7,16 @@ use schemas::rule::InvalidRule;
 
 use super::*;
 
+/// Offset, text and fields of a document.
+type SeenDocument = (Option<u64>, String, Vec<(String, String)>);
+/// Line, offset, rule, detail and raw bytes of a damaged line.
+type SeenInvalid = (u64, Option<u64>, InvalidRule, String, Vec<u8>);
+
 /// Everything a reader says of an input.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
-    /// Offset, text and fields of each document.
-    documents: Vec<(Option<u64>, String, Vec<(String, String)>)>,
-    /// Line, offset, rule, detail and raw bytes of each damaged line.
-    invalid: Vec<(u64, Option<u64>, InvalidRule, String, Vec<u8>)>,
+    documents: Vec<SeenDocument>,
+    invalid: Vec<SeenInvalid>,
     lines: u64,
     blank: u64,
 }

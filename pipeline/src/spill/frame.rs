@@ -153,7 +153,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// [`Error::TaskFile`] where the file is short or its bytes are not those that were written.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, Error> {
         if self.ended {
             return Ok(None);
         }
@@ -209,10 +209,10 @@ mod tests {
     fn frames_come_back_in_order() {
         let (_folder, path) = written(&[b"one", b"two"]);
         let mut reader = FrameReader::open(&path).unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), b"one");
-        assert_eq!(reader.next().unwrap().unwrap(), b"two");
-        assert!(reader.next().unwrap().is_none());
-        assert!(reader.next().unwrap().is_none(), "the end stays the end");
+        assert_eq!(reader.next_frame().unwrap().unwrap(), b"one");
+        assert_eq!(reader.next_frame().unwrap().unwrap(), b"two");
+        assert!(reader.next_frame().unwrap().is_none());
+        assert!(reader.next_frame().unwrap().is_none(), "the end stays the end");
     }
 
     #[test]
@@ -221,8 +221,8 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
         let mut reader = FrameReader::open(&path).unwrap();
-        reader.next().unwrap();
-        assert!(matches!(reader.next(), Err(Error::TaskFile { offset: 11, .. })));
+        reader.next_frame().unwrap();
+        assert!(matches!(reader.next_frame(), Err(Error::TaskFile { offset: 11, .. })));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[9] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(FrameReader::open(&path).unwrap().next(), Err(Error::TaskFile { offset: 0, .. })));
+        assert!(matches!(FrameReader::open(&path).unwrap().next_frame(), Err(Error::TaskFile { offset: 0, .. })));
     }
 
     #[test]

@@ -123,8 +123,8 @@ impl KeyReader {
     /// [`Error::Io`] and [`Error::TaskFile`].
     pub fn open(path: &Path) -> Result<KeyReader, Error> {
         let mut frames = FrameReader::open(path)?;
-        let index = frames.next()?.ok_or_else(|| frames.undecodable())?;
-        let local = frames.next()?.ok_or_else(|| frames.undecodable())?;
+        let index = frames.next_frame()?.ok_or_else(|| frames.undecodable())?;
+        let local = frames.next_frame()?.ok_or_else(|| frames.undecodable())?;
         let mut cursor = Cursor::new(&index);
         let cumulative: Option<Vec<u32>> = (0..=PARTITIONS).map(|_| cursor.u32()).collect();
         let cumulative = cumulative.ok_or_else(|| frames.undecodable())?;
@@ -163,7 +163,7 @@ impl KeyReader {
         let keys_before = u64::from(at(first)) * KEY_BYTES as u64;
         self.frames.seek(self.first_partition + filled(first) * FRAME_HEADER_BYTES + keys_before)?;
         for _ in 0..frames_in_range {
-            let frame = self.frames.next()?.ok_or_else(|| self.frames.undecodable())?;
+            let frame = self.frames.next_frame()?.ok_or_else(|| self.frames.undecodable())?;
             let mut cursor = Cursor::new(&frame);
             while let Some(hash) = cursor.take(16).and_then(|bytes| bytes.try_into().ok()) {
                 let (Some(row), Some(place)) = (cursor.u32(), cursor.u64()) else { break };

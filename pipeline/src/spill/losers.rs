@@ -56,13 +56,13 @@ pub fn write(path: &Path, losers: &mut [Loser]) -> Result<(), Error> {
 /// [`Error::Io`] and [`Error::TaskFile`].
 pub fn read(path: &Path, chunk: u32) -> Result<Vec<Loser>, Error> {
     let mut frames = FrameReader::open(path)?;
-    let index = frames.next()?.ok_or_else(|| frames.undecodable())?;
+    let index = frames.next_frame()?.ok_or_else(|| frames.undecodable())?;
     let mut offset = FRAME_HEADER_BYTES + index.len() as u64;
     let mut cursor = Cursor::new(index.get(1..).unwrap_or_default());
     while let (Some(at), Some(count)) = (cursor.u32(), cursor.u32()) {
         if at == chunk {
             frames.seek(offset)?;
-            let frame = frames.next()?.ok_or_else(|| frames.undecodable())?;
+            let frame = frames.next_frame()?.ok_or_else(|| frames.undecodable())?;
             return Ok(decode(chunk, &frame));
         }
         offset += FRAME_HEADER_BYTES + u64::from(count) * LOSER_BYTES;

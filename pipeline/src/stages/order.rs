@@ -150,7 +150,7 @@ fn refuse_too_many_invalid(run: &Run, ledger: &Ledger) -> Result<(), Error> {
 fn read_tokens(run: &Run, source: &Source, offset: u64) -> Result<TokenBlock, Error> {
     let mut reader = FrameReader::open(&source.tokens)?;
     reader.seek(offset)?;
-    let payload = reader.next()?.ok_or_else(|| reader.undecodable())?;
+    let payload = reader.next_frame()?.ok_or_else(|| reader.undecodable())?;
     TokenBlock::decode(payload, run.plan.config.tokenize.dtype).ok_or_else(|| reader.undecodable())
 }
 

@@ -58,7 +58,7 @@ impl Stage for RejectsStage {
         let rows = (order.rejects - rank as u64 * REJECTS_FILE_ROWS).min(REJECTS_FILE_ROWS);
         let path = format!("rejects/rejects-{rank:05}-of-{files:05}.parquet");
         let schema = Arc::new(rejects_schema(&order.columns));
-        let mut file = DataFile::create(&run.plan.dataset.join(&path), Arc::clone(&schema), Vec::new())?;
+        let mut file = DataFile::create(run.plan.dataset.join(&path), Arc::clone(&schema), Vec::new())?;
         let encoder = file.encoder();
         let mut table = Table::new(run, &order, &schema);
         let mut stream = Stream { run, next_chunk: chunk, lines: None };
@@ -156,7 +156,7 @@ impl Rows {
 
     fn line(&mut self) -> Result<Option<u64>, Error> {
         while self.rows.peek().is_none() {
-            let Some(payload) = self.reader.next()? else { return Ok(None) };
+            let Some(payload) = self.reader.next_frame()? else { return Ok(None) };
             let mut block = RowBlock::decode(payload).ok_or_else(|| self.reader.undecodable())?;
             self.rows = std::mem::take(&mut block.rows).into_iter().peekable();
             self.block = Arc::new(block);

@@ -169,8 +169,8 @@ impl Stage for GatherStage {
             let Some(offset) = done.offsets.get(rank).copied().flatten() else { continue };
             let mut frames = FrameReader::open(&run.task_file(SCATTER, chunk, "buckets"))?;
             frames.seek(offset)?;
-            let rows = frames.next()?.and_then(RowBlock::decode).ok_or_else(|| frames.undecodable())?;
-            let ids = frames.next()?.and_then(|payload| TokenBlock::decode(payload, dtype));
+            let rows = frames.next_frame()?.and_then(RowBlock::decode).ok_or_else(|| frames.undecodable())?;
+            let ids = frames.next_frame()?.and_then(|payload| TokenBlock::decode(payload, dtype));
             blocks.push((rows, ids.ok_or_else(|| frames.undecodable())?));
         }
         let mut order: Vec<(u64, usize, usize)> = Vec::new();
@@ -233,9 +233,9 @@ fn next_frames(
     tokens: &mut FrameReader,
     dtype: Dtype,
 ) -> Result<Option<(RowBlock, TokenBlock)>, Error> {
-    let Some(payload) = rows.next()? else { return Ok(None) };
+    let Some(payload) = rows.next_frame()? else { return Ok(None) };
     let block = RowBlock::decode(payload).ok_or_else(|| rows.undecodable())?;
-    let ids = tokens.next()?.and_then(|payload| TokenBlock::decode(payload, dtype));
+    let ids = tokens.next_frame()?.and_then(|payload| TokenBlock::decode(payload, dtype));
     Ok(Some((block, ids.ok_or_else(|| tokens.undecodable())?)))
 }
 

@@ -114,7 +114,7 @@ struct Frames<'a> {
 impl Frames<'_> {
     fn next(&mut self) -> Result<Option<Item>, Error> {
         let rows_offset = self.reader.offset();
-        let Some(payload) = self.reader.next()? else { return Ok(None) };
+        let Some(payload) = self.reader.next_frame()? else { return Ok(None) };
         let rows = RowBlock::count(&payload).ok_or_else(|| self.reader.undecodable())?;
         let end = self.next_row + rows;
         let mine = self.losers.partition_point(|loser| loser.row < end);

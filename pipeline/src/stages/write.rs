@@ -77,7 +77,7 @@ impl ShardTask<'_> {
         let schema = Arc::new(data_schema(&self.order.columns, self.order.extra, config.tokenize.dtype));
         let path = self.data_path();
         let mut data = match config.output.parquet {
-            true => Some(DataFile::create(&dataset.join(&path), Arc::clone(&schema), Vec::new())?),
+            true => Some(DataFile::create(dataset.join(&path), Arc::clone(&schema), Vec::new())?),
             false => None,
         };
         let encoder = data.as_ref().map(DataFile::encoder);
@@ -377,9 +377,9 @@ fn read_frame(
 ) -> Result<Piece, Error> {
     let dtype = run.plan.config.tokenize.dtype;
     source.rows.seek(meta.rows_offset)?;
-    let rows = source.rows.next()?.and_then(RowBlock::decode).ok_or_else(|| source.rows.undecodable())?;
+    let rows = source.rows.next_frame()?.and_then(RowBlock::decode).ok_or_else(|| source.rows.undecodable())?;
     source.tokens.seek(meta.tokens_offset)?;
-    let tokens = source.tokens.next()?.and_then(|payload| TokenBlock::decode(payload, dtype));
+    let tokens = source.tokens.next_frame()?.and_then(|payload| TokenBlock::decode(payload, dtype));
     let tokens = tokens.ok_or_else(|| source.tokens.undecodable())?;
     let line_base = source.line_base;
     let last = rows.rows.len();

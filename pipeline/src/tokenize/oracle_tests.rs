@@ -110,7 +110,7 @@ fn byte_level(change: impl FnOnce(&mut Value)) -> Value {
     let mut trainer = BpeTrainer::builder()
         .vocab_size(900)
         .show_progress(false)
-        .special_tokens(["<unk>", "<s>", "</s>"].map(|token| super::train::special_token(token)).to_vec())
+        .special_tokens(["<unk>", "<s>", "</s>"].map(super::train::special_token).to_vec())
         .initial_alphabet(alphabet.iter().copied().collect())
         .build();
     let words = |text: &str| {

@@ -64,7 +64,7 @@ impl<M: LanguageModel> TrainStep for AutogradStep<M> {
         for (parameter, sum) in self.model.parameters().iter().zip(self.gradients.next_micro_batch()) {
             let missing = || candle_core::Error::msg(format!("the tape does not reach {}", parameter.name));
             let gradient = store.remove(&parameter.var).ok_or_else(missing)?.contiguous()?;
-            add_large(sum, &*elements(&gradient)?);
+            add_large(sum, &elements(&gradient)?);
         }
         Ok(f64::from(loss.to_scalar::<f32>()?))
     }
