@@ -1,6 +1,7 @@
 //! Text corpora in, training shards out.
 
 pub mod cli;
+pub mod dedup;
 pub mod derive;
 pub mod engine;
 pub mod error;

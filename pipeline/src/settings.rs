@@ -4,6 +4,7 @@ use std::path::Path;
 
 use schemas::config::Config;
 
+use crate::dedup;
 use crate::error::Error;
 
 /// Reads a configuration file.
@@ -59,6 +60,7 @@ pub fn validate(config: &Config) -> Result<(), Error> {
     };
     fraction("--val-fraction", config.split.val_fraction)?;
     fraction("--max-invalid", config.read.max_invalid.unwrap_or_default())?;
+    dedup::settings::Settings::from_config(&config.dedup)?;
     if config.output.shard_tokens == 0 {
         return Err(Error::usage("--shard-tokens", "expected at least 1, found 0", ""));
     }

@@ -212,6 +212,23 @@ pub fn rejects_schema(columns: &[Column]) -> Schema {
     Schema::new(fields)
 }
 
+/// Schema of `duplicates/*.parquet`: one row a document that has a duplicate or is one, in input order.
+///
+/// `cluster` is the same for a kept document and those dropped for it; `rule` and `similarity` are null for the kept one,
+/// and `similarity` (Jaccard, of shingles) where pairs were not verified.
+pub fn duplicates_schema() -> Schema {
+    Schema::new(vec![
+        Field::new("cluster", DataType::Int64, false),
+        Field::new("doc_id", DataType::Utf8, false),
+        Field::new("source", DataType::Utf8, false),
+        Field::new("line", DataType::Int64, false),
+        Field::new("byte_offset", DataType::Int64, true),
+        Field::new("kept", DataType::Boolean, false),
+        Field::new("rule", DataType::Utf8, true),
+        Field::new("similarity", DataType::Float64, true),
+    ])
+}
+
 /// Most bytes of an invalid line that `rejects/` keeps.
 pub const RAW_BYTES_MAX: usize = 4 << 10;
 

@@ -157,11 +157,60 @@ pub enum Nulls {
 }
 
 /// Which documents are the same.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
     /// How duplicates are found.
     pub method: DedupMethod,
+    /// minhash: least Jaccard similarity of two duplicates' shingles.
+    pub threshold: f64,
+    /// minhash: units of a shingle; a unit is a word, or a character where a script puts no spaces between words.
+    pub shingle: u32,
+    /// minhash: whether pairs that share a match key are confirmed by their shingles.
+    pub verify: bool,
+    /// minhash: what becomes of documents that are linked.
+    pub cluster: Cluster,
+    /// Which duplicate stays: `first`, `longest`, `COLUMN asc` or `COLUMN desc`.
+    pub keep: String,
+    /// What exact duplicates may differ in.
+    pub normalize: Vec<Normalize>,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Dedup {
+            method: DedupMethod::Exact,
+            threshold: 0.8,
+            shingle: 5,
+            verify: true,
+            cluster: Cluster::Star,
+            keep: "first".to_owned(),
+            normalize: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of documents that are linked by near-duplicate pairs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cluster {
+    /// A document goes only where it has a pair with one that stays.
+    #[default]
+    Star,
+}
+
+/// What exact duplicates may differ in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalize {
+    /// Upper and lower case.
+    Case,
+    /// How much white space stands between words, at the beginning and at the end.
+    Whitespace,
+    /// Punctuation; signs that carry meaning (+, =, <) still count.
+    Punctuation,
+    /// Full-width and ASCII forms of a character.
+    Width,
 }
 
 /// How duplicates are found.
@@ -170,9 +219,11 @@ pub struct Dedup {
 pub enum DedupMethod {
     /// Not at all.
     None,
-    /// Equal 128-bit content hashes; the first in input order is kept.
+    /// Equal 128-bit content hashes.
     #[default]
     Exact,
+    /// Those, and documents whose shingles are similar, found by their signatures.
+    Minhash,
 }
 
 /// How text becomes token ids.

@@ -21,6 +21,8 @@ pub const RULE_MAX_CHARS: &str = "max_chars";
 pub const RULE_IDS: &str = "ids";
 /// Rule of exact duplicates.
 pub const RULE_EXACT: &str = "exact";
+/// Rule of near-duplicates.
+pub const RULE_NEAR: &str = "near";
 
 /// Why a line is invalid: one variant a way in which a line can be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,12 +5,14 @@
 //! - [`tree`]: every file of a dataset but `run/`, and where two datasets differ.
 //! - [`dataset`]: a reader of datasets written from `docs/FORMAT.md` alone. It imports none of the code under test,
 //!   so a fault in the writer cannot hide in the reader.
+//! - [`jaccard`]: near-duplicates by brute force.
 //! - [`table`]: rows of Parquet files as JSON values.
 //! - [`corpus`]: inputs to run on, and a tokenizer for them.
 //! - [`strace`]: the same programs under injected kills and faults.
 
 pub mod corpus;
 pub mod dataset;
+pub mod jaccard;
 pub mod program;
 pub mod strace;
 pub mod table;

@@ -17,6 +17,7 @@ mod say;
 
 mod check;
 mod clean;
+mod dedup;
 mod derive;
 mod export;
 mod inspect;

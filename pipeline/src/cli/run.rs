@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use schemas::config::{Config, DedupMethod, Encoding, Nulls, TextFiles};
+use schemas::config::{Config, Encoding, Nulls, TextFiles};
 use schemas::dtype::Dtype;
 use schemas::manifest::{MANIFEST_FILE, Manifest};
 use serde_json::json;
 
 use super::Outcome;
+use super::dedup::{DedupArgs, describe_near, near_json};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::lock::{FolderLock, Sharing};
 use crate::engine::marker;
@@ -106,9 +107,8 @@ struct ChooseArgs {
     /// Drop documents of more code points
     #[arg(long, value_name = "N")]
     max_chars: Option<u64>,
-    /// How duplicates are found [default: exact]
-    #[arg(long, value_name = "METHOD", value_parser = ["none", "exact"])]
-    dedup: Option<String>,
+    #[command(flatten)]
+    dedup: DedupArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -150,14 +150,14 @@ struct WriteArgs {
 }
 
 /// Sets a value where the flag was given.
-fn set<T>(slot: &mut T, flag: Option<T>) {
+pub(super) fn set<T>(slot: &mut T, flag: Option<T>) {
     if let Some(value) = flag {
         *slot = value;
     }
 }
 
 /// A value clap has checked against the names it has in the configuration.
-fn named<T: serde::de::DeserializeOwned>(flag: Option<&String>) -> Option<T> {
+pub(super) fn named<T: serde::de::DeserializeOwned>(flag: Option<&String>) -> Option<T> {
     flag.and_then(|name| serde_json::from_value(json!(name)).ok())
 }
 
@@ -198,7 +198,7 @@ impl Args {
         filter.where_sql = flags.where_sql.clone().or(filter.where_sql.take());
         set(&mut filter.nulls, named::<Nulls>(flags.nulls.as_ref()));
         filter.max_chars = flags.max_chars.or(filter.max_chars);
-        set(&mut config.dedup.method, named::<DedupMethod>(flags.dedup.as_ref()));
+        flags.dedup.apply(&mut config.dedup);
     }
 
     fn apply_write(&self, config: &mut Config) {
@@ -440,11 +440,13 @@ fn describe(json: bool, plan: &Plan) {
             "read_tasks": plan.parts.len(),
             "stages": stages,
             "disk_bytes": plan.disk_bytes(),
+            "near": plan.near().map(|near| near_json(&near)),
         }));
         return;
     }
     eprintln!("{} inputs, {} bytes, {} read tasks", plan.inputs.len(), plan.input_bytes(), plan.parts.len());
     eprintln!("stages: {}, {}", stages.join(", "), commit::NAME);
+    plan.near().iter().flat_map(describe_near).for_each(|line| eprintln!("{line}"));
     eprintln!("disk: at most about {} bytes", plan.disk_bytes());
 }
 

@@ -11,16 +11,21 @@ use super::stage::Stage;
 use crate::error::Error;
 
 /// Runs every task of the stage that has no marker. Each thread of the pool takes the next rank; those that find
-/// none work off the blocks of the others.
+/// none work off the blocks of the others. A stage that works in rounds has more tasks once those are done.
 ///
 /// # Errors
 /// The first error; tasks under way are ended between two blocks.
 pub fn execute(run: &Run, stage: &dyn Stage) -> Result<(), Error> {
-    let ranks = stage.ranks(run)?;
-    let missing: Vec<usize> = (0..ranks).filter(|rank| !run.is_done(stage.name(), *rank)).collect();
-    if missing.is_empty() {
-        return Ok(());
+    loop {
+        let missing: Vec<usize> = (0..stage.ranks(run)?).filter(|rank| !run.is_done(stage.name(), *rank)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        execute_tasks(run, stage, missing)?;
     }
+}
+
+fn execute_tasks(run: &Run, stage: &dyn Stage, missing: Vec<usize>) -> Result<(), Error> {
     run.make_stage_folder(stage.name())?;
     let (total, unit) = stage.work(run);
     let clock = run.progress.begin(stage.name(), missing.len(), total, unit);

@@ -10,6 +10,7 @@ use schemas::config::{Config, DedupMethod};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
 use crate::read::inputs::{Input, Part};
@@ -97,7 +98,13 @@ impl Plan {
 
     /// Whether the run looks for duplicates; in what is made from datasets they were looked for already.
     pub fn finds_duplicates(&self) -> bool {
-        self.config.dedup.method == DedupMethod::Exact && self.derived.is_none()
+        self.config.dedup.method != DedupMethod::None && self.derived.is_none()
+    }
+
+    /// How near-duplicates are looked for, if they are. The section was checked when the plan was made.
+    pub fn near(&self) -> Option<Near> {
+        let settings = Settings::from_config(&self.config.dedup).ok()?;
+        settings.near.filter(|_| self.finds_duplicates())
     }
 
     /// Column of the documents' ids.

@@ -10,6 +10,7 @@ use super::interrupt::Interrupt;
 use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
 use super::{execute, marker};
+use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::read;
@@ -34,6 +35,8 @@ pub struct Run {
     pub filter: Filter,
     /// How lines become documents.
     pub read_options: read::Options,
+    /// How duplicates are found, and which stays.
+    pub dedup: Settings,
     layout: OnceLock<Layout>,
 }
 
@@ -58,6 +61,7 @@ impl Run {
         let pool = pool.map_err(|error| Error::usage("--threads", error.to_string(), ""))?;
         let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
         let read_options = read::Options::from_config(&plan.config.read)?;
+        let dedup = Settings::from_config(&plan.config.dedup)?;
         Ok(Run {
             plan,
             work_dir: work_dir.to_owned(),
@@ -67,6 +71,7 @@ impl Run {
             encoder,
             filter,
             read_options,
+            dedup,
             layout: OnceLock::new(),
         })
     }

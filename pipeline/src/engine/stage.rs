@@ -9,7 +9,8 @@ pub trait Stage: Sync {
     /// Name of its folder, of its markers and on the command line.
     fn name(&self) -> &'static str;
 
-    /// How many tasks it has; known once the stage before it is done.
+    /// How many tasks it has; known once the stage before it is done. A stage that works in rounds counts those of the
+    /// rounds it knows to be needed: the number grows when a round is done and another must follow.
     ///
     /// # Errors
     /// Where markers of earlier stages cannot be read.

@@ -120,9 +120,17 @@ impl FrameReader {
     /// # Errors
     /// [`Error::Io`] where it cannot be opened.
     pub fn open(path: &Path) -> Result<FrameReader, Error> {
+        FrameReader::open_buffered(path, 64 << 10)
+    }
+
+    /// Opens a file of which little is read, at many places: a small buffer reads less in vain.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be opened.
+    pub fn open_buffered(path: &Path, buffer_bytes: usize) -> Result<FrameReader, Error> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         Ok(FrameReader {
-            file: BufReader::with_capacity(64 << 10, file),
+            file: BufReader::with_capacity(buffer_bytes, file),
             path: path.to_owned(),
             offset: 0,
             ended: false,

@@ -1,7 +1,7 @@
 //! Match keys of a chunk: the content hash of each document, sorted, so that a dedup task reads its hash range alone.
 //!
 //! Frames: `PARTITIONS + 1` cumulative counts; duplicates within the chunk; then one frame a partition that is not
-//! empty. Within a chunk only the first of equal hashes is a key, so one text repeated a billion times costs a dedup
+//! empty. Within a chunk only the best of equal hashes is a key, so one text repeated a billion times costs a dedup
 //! task one key a chunk.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::Error;
 /// Partitions of the hash space, by the top bits.
 pub const PARTITIONS: usize = 1 << PARTITION_BITS;
 const PARTITION_BITS: u32 = 10;
-const KEY_BYTES: usize = 28;
+const KEY_BYTES: usize = 36;
 const FRAME_HEADER_BYTES: u64 = 8;
 
 /// The match key of one document.
@@ -21,6 +21,8 @@ const FRAME_HEADER_BYTES: u64 = 8;
 pub struct Key {
     /// xxh3-128 of the text.
     pub hash: u128,
+    /// Its priority under the keep policy; of equal hashes the least stays, then the first.
+    pub priority: u64,
     /// Row of the document within its chunk.
     pub row: u32,
     /// Its place, as [`place`] packs it.
@@ -44,14 +46,14 @@ pub fn partition(hash: u128) -> usize {
     (hash >> (128 - PARTITION_BITS)) as usize
 }
 
-/// A document whose text stands earlier in the same chunk.
+/// A document whose text a better document of the same chunk has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalDuplicate {
     /// Row of the duplicate.
     pub row: u32,
-    /// Row of the first document with that text.
+    /// Row of the document that the keep policy prefers in the chunk.
     pub first: u32,
-    /// Place of that first document.
+    /// Place of that document.
     pub first_place: u64,
 }
 
@@ -85,6 +87,7 @@ pub fn write(path: &Path, keys: &mut [Key]) -> Result<(), Error> {
         let mut frame = Vec::with_capacity(group.len() * KEY_BYTES);
         for key in group {
             frame.extend_from_slice(&key.hash.to_le_bytes());
+            put_u64(&mut frame, key.priority);
             put_u32(&mut frame, key.row);
             put_u64(&mut frame, key.place);
         }
@@ -137,7 +140,7 @@ impl KeyReader {
         Ok(KeyReader { frames, cumulative, duplicates, first_partition })
     }
 
-    /// Documents whose text stands earlier in the chunk.
+    /// Documents whose text a better one of the chunk has.
     pub fn local_duplicates(&self) -> &[LocalDuplicate] {
         &self.duplicates
     }
@@ -166,8 +169,10 @@ impl KeyReader {
             let frame = self.frames.next_frame()?.ok_or_else(|| self.frames.undecodable())?;
             let mut cursor = Cursor::new(&frame);
             while let Some(hash) = cursor.take(16).and_then(|bytes| bytes.try_into().ok()) {
-                let (Some(row), Some(place)) = (cursor.u32(), cursor.u64()) else { break };
-                each(Key { hash: u128::from_le_bytes(hash), row, place });
+                let (Some(priority), Some(row), Some(place)) = (cursor.u64(), cursor.u32(), cursor.u64()) else {
+                    break;
+                };
+                each(Key { hash: u128::from_le_bytes(hash), priority, row, place });
             }
         }
         Ok(())
@@ -179,7 +184,7 @@ mod tests {
     use super::*;
 
     fn key(top: u128, row: u32) -> Key {
-        Key { hash: top << 120, row, place: u64::from(row) * 10 }
+        Key { hash: top << 120, priority: 0, row, place: u64::from(row) * 10 }
     }
 
     #[test]

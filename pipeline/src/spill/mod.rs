@@ -4,9 +4,13 @@
 //! ([`frame`]) with a checksum apiece: a file that a crash left short or torn is found when it is read, never taken
 //! for data. They are not fsynced (after a power cut the checksum finds what was lost and the task runs again).
 
+pub mod bandkeys;
+pub mod edges;
 pub mod frame;
+pub mod groups;
 pub mod keys;
 pub mod losers;
+pub mod parcels;
 pub mod rows;
 pub mod tokens;
-mod wire;
+pub(crate) mod wire;

@@ -10,6 +10,7 @@ use schemas::{FORMAT_VERSION, TOOL_VERSION};
 use serde_json::json;
 use shards::commit::{sha256_hex, write_atomic};
 
+use super::duplicates;
 use super::order::{self, OrderDone};
 use super::rejects::{self, RejectsDone};
 use super::write::{self, WriteDone};
@@ -84,7 +85,7 @@ pub fn clear(run: &Run, seconds: f64) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
     text.push('\n');
     write_atomic(run.plan.dataset.join("run").join("run.json"), text.as_bytes())?;
-    for folder in ["", "tokens", "data", "rejects"] {
+    for folder in ["", "tokens", "data", "rejects", duplicates::NAME] {
         remove_leftovers(&run.plan.dataset.join(folder))?;
     }
     // The plan goes before the markers: without it, and with a manifest, a rerun finds the work done.
@@ -140,6 +141,9 @@ fn shard_files(run: &Run, order: &OrderDone) -> Result<Vec<FileEntry>, Error> {
     }
     for rank in 0..order.reject_files.len() {
         files.extend(run.marker::<RejectsDone>(rejects::NAME, rank)?.files);
+    }
+    if run.plan.finds_duplicates() {
+        files.extend(duplicates::files(run)?);
     }
     Ok(files)
 }

@@ -1,7 +1,7 @@
-//! The dedup stage: equal content hashes, global over all inputs; the first document in input order is kept.
+//! The dedup stage: equal content hashes, global over all inputs; the keep policy's best document stays.
 //!
 //! One task a range of hashes, as many ranges as keep each within its share of the memory. A task reads its range of
-//! every chunk's keys, sorts, and writes the documents that are not first, with the place of the one that is.
+//! every chunk's keys, sorts, and writes the documents that are not best, with the place of the one that is.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +10,13 @@ use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
 use crate::spill::keys::{KeyReader, LocalDuplicate, PARTITIONS};
-use crate::spill::losers::{self, Loser};
+use crate::spill::losers::{self, Keeper, Likeness, Loser, number};
 
 /// Name of the stage.
 pub const NAME: &str = "dedup";
 
 /// A key in memory with its chunk, and the worst case of a loser beside it.
-const ENTRY_BYTES: u64 = 32 + 24;
+const ENTRY_BYTES: u64 = 48 + 48;
 
 /// The dedup stage.
 pub struct DedupStage;
@@ -26,7 +26,7 @@ pub struct DedupStage;
 pub struct DedupDone {
     /// Keys in its range.
     pub keys: u64,
-    /// Documents that stand earlier.
+    /// Documents that go.
     pub losers: u64,
 }
 
@@ -51,7 +51,14 @@ impl Stage for DedupStage {
             let mut keys = KeyReader::open(&chunk.file(run, "keys"))?;
             let (chunk, part) = (index as u32, chunk.part);
             keys.partitions(first, last, |key| {
-                entries.push(Entry { hash: key.hash, chunk, row: key.row, place: key.place, part });
+                entries.push(Entry {
+                    hash: key.hash,
+                    priority: key.priority,
+                    chunk,
+                    row: key.row,
+                    place: key.place,
+                    part,
+                });
             })?;
         }
         entries.sort_unstable();
@@ -61,10 +68,11 @@ impl Stage for DedupStage {
     }
 }
 
-/// Ordered by hash, then by input order.
+/// Ordered by hash, then by the keep policy, then by input order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     hash: u128,
+    priority: u64,
     chunk: u32,
     row: u32,
     place: u64,
@@ -74,12 +82,13 @@ struct Entry {
 fn find_losers(entries: &[Entry]) -> Vec<Loser> {
     let mut losers = Vec::new();
     for group in entries.chunk_by(|left, right| left.hash == right.hash) {
-        let Some((keeper, rest)) = group.split_first() else { continue };
+        let Some((best, rest)) = group.split_first() else { continue };
+        let keeper = Keeper { number: number(best.chunk, best.row), part: best.part, place: best.place };
         losers.extend(rest.iter().map(|entry| Loser {
             chunk: entry.chunk,
             row: entry.row,
-            keeper_part: keeper.part,
-            keeper_place: keeper.place,
+            keeper,
+            likeness: Likeness::Exact,
         }));
     }
     losers
@@ -93,12 +102,8 @@ fn ranges(run: &Run) -> Result<usize, Error> {
     Ok(ranges.min(PARTITIONS))
 }
 
-/// The documents of a chunk that are not kept: row, and the part and place of the document kept in their stead; in
-/// order of rows.
-pub(super) fn losers_of(run: &Run, chunk_index: usize) -> Result<Vec<Loser>, Error> {
-    if !run.plan.finds_duplicates() {
-        return Ok(Vec::new());
-    }
+/// The exact duplicates of a chunk, in order of rows. Their keeper may yet go as a near-duplicate.
+pub(super) fn exact_losers_of(run: &Run, chunk_index: usize) -> Result<Vec<Loser>, Error> {
     let Some(chunk) = run.layout()?.chunks.get(chunk_index) else { return Ok(Vec::new()) };
     let index = chunk_index as u32;
     let mut found = Vec::new();
@@ -114,12 +119,12 @@ pub(super) fn losers_of(run: &Run, chunk_index: usize) -> Result<Vec<Loser>, Err
     Ok(found)
 }
 
-/// A duplicate within the chunk: its keeper is the first of the chunk, or whatever that one lost against.
+/// A duplicate within the chunk: its keeper is the best of the chunk, or whatever that one lost against.
 fn resolve(duplicate: &LocalDuplicate, chunk: u32, part: u32, losers: &[Loser]) -> Loser {
-    let first = losers.binary_search_by_key(&duplicate.first, |loser| loser.row).ok().and_then(|at| losers.get(at));
-    let (keeper_part, keeper_place) =
-        first.map_or((part, duplicate.first_place), |first| (first.keeper_part, first.keeper_place));
-    Loser { chunk, row: duplicate.row, keeper_part, keeper_place }
+    let best = losers.binary_search_by_key(&duplicate.first, |loser| loser.row).ok().and_then(|at| losers.get(at));
+    let own = Keeper { number: number(chunk, duplicate.first), part, place: duplicate.first_place };
+    let keeper = best.map_or(own, |best| best.keeper);
+    Loser { chunk, row: duplicate.row, keeper, likeness: Likeness::Exact }
 }
 
 #[cfg(test)]
@@ -127,7 +132,7 @@ mod tests {
     use super::*;
 
     fn entry(hash: u128, chunk: u32, row: u32) -> Entry {
-        Entry { hash, chunk, row, place: u64::from(row), part: chunk }
+        Entry { hash, priority: 0, chunk, row, place: u64::from(row), part: chunk }
     }
 
     #[test]
@@ -136,16 +141,25 @@ mod tests {
         entries.sort_unstable();
         let losers = find_losers(&entries);
         assert_eq!(losers.iter().map(|loser| (loser.chunk, loser.row)).collect::<Vec<_>>(), [(1, 9), (2, 0)]);
-        assert!(losers.iter().all(|loser| loser.keeper_part == 1 && loser.keeper_place == 3));
+        assert!(losers.iter().all(|loser| loser.keeper.part == 1 && loser.keeper.place == 3));
+    }
+
+    #[test]
+    fn the_keep_policy_comes_before_input_order() {
+        let mut entries = [Entry { priority: 1, ..entry(7, 0, 0) }, entry(7, 1, 9)];
+        entries.sort_unstable();
+        let losers = find_losers(&entries);
+        assert_eq!((losers[0].chunk, losers[0].keeper.number), (0, number(1, 9)));
     }
 
     #[test]
     fn a_local_duplicate_of_a_loser_points_to_the_real_keeper() {
-        let loser = Loser { chunk: 5, row: 2, keeper_part: 0, keeper_place: 77 };
+        let keeper = Keeper { number: number(0, 1), part: 0, place: 77 };
+        let loser = Loser { chunk: 5, row: 2, keeper, likeness: Likeness::Exact };
         let duplicate = LocalDuplicate { row: 4, first: 2, first_place: 1 };
         let resolved = resolve(&duplicate, 5, 3, &[loser]);
-        assert_eq!((resolved.keeper_part, resolved.keeper_place), (0, 77));
+        assert_eq!(resolved.keeper, keeper);
         let own = resolve(&LocalDuplicate { row: 4, first: 3, first_place: 1 }, 5, 3, &[loser]);
-        assert_eq!((own.keeper_part, own.keeper_place), (3, 1));
+        assert_eq!(own.keeper, Keeper { number: number(5, 3), part: 3, place: 1 });
     }
 }

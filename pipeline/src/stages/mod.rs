@@ -1,8 +1,12 @@
-//! The stages of a run, in order: read, dedup, tokenize, (scatter, gather,) order, write, rejects, commit.
+//! The stages of a run, in order: read, dedup, (signatures, candidates, texts, verify, cluster, settle,) losers, groups,
+//! duplicates, tokenize, (scatter, gather,) order, write, rejects, commit.
 //!
 //! - [`read`]: parse, clean, measure, filter, hash; one task a part of an input. Its output is cut into chunks.
 //!   Instead of it [`rows`], where a dataset is made from datasets: their rows and rejects.
-//! - [`dedup`]: one task a range of hashes; finds the documents that stand earlier.
+//! - [`dedup`]: one task a range of hashes; finds the documents that have an exact duplicate that stays.
+//! - Only with `--dedup minhash`: [`signatures`] (match keys), [`candidates`] (pairs that share one), [`texts`] (what is
+//!   needed to compare them), [`verify`] (pairs that are similar indeed), [`cluster`] (who stays), [`settle`] (for whom).
+//! - [`losers`]: one task a chunk; the documents that go, and what for. [`groups`], [`duplicates`]: clusters, written.
 //! - [`tokenize`]: one task a chunk; ids of the kept documents.
 //! - [`shuffle`]: only with `--shuffle`; documents in the order of a hash. [`source`]: what the next two walk.
 //! - [`order`]: prefix sums over counts; fixes shards, files, rows, columns before anything final is written.
@@ -10,19 +14,30 @@
 //! - [`rejects`]: one task a file; what was not kept, and why.
 //! - [`commit`]: copies, checks the ledger, writes the manifest last.
 
+pub mod candidates;
+pub mod cluster;
 pub mod commit;
 pub mod dedup;
+pub mod duplicates;
+pub mod groups;
 pub mod layout;
+pub mod losers;
 pub mod order;
 pub mod read;
 pub mod rejects;
 pub mod rows;
+pub mod settle;
 pub mod shuffle;
+pub mod signatures;
 pub mod source;
 mod table;
+pub mod texts;
 pub mod tokenize;
+pub mod verify;
+mod walk;
 pub mod write;
 
+use crate::dedup::settings::Near;
 use crate::engine::plan::Plan;
 use crate::engine::stage::Stage;
 
@@ -33,6 +48,12 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
     let mut stages = vec![read];
     if plan.finds_duplicates() {
         stages.push(Box::new(dedup::DedupStage));
+        if let Some(near) = plan.near() {
+            push_near(&mut stages, near);
+        }
+        stages.push(Box::new(losers::LosersStage));
+        stages.push(Box::new(groups::GroupsStage));
+        stages.push(Box::new(duplicates::DuplicatesStage));
     }
     stages.push(Box::new(tokenize::TokenizeStage));
     if plan.config.order.shuffle {
@@ -43,4 +64,13 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
     stages.push(Box::new(write::WriteStage));
     stages.push(Box::new(rejects::RejectsStage));
     stages
+}
+
+fn push_near(stages: &mut Vec<Box<dyn Stage>>, near: Near) {
+    stages.push(Box::new(signatures::SignaturesStage(near)));
+    stages.push(Box::new(candidates::CandidatesStage));
+    stages.push(Box::new(texts::TextsStage(near)));
+    stages.push(Box::new(verify::VerifyStage(near)));
+    stages.push(Box::new(cluster::ClusterStage));
+    stages.push(Box::new(settle::SettleStage));
 }

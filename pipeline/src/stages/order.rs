@@ -7,7 +7,7 @@
 use schemas::columns::Column;
 use schemas::ledger::Ledger;
 use schemas::manifest::Split;
-use schemas::rule::{RULE_EXACT, STAGE_DEDUP};
+use schemas::rule::{RULE_EXACT, RULE_NEAR, STAGE_DEDUP};
 use serde::{Deserialize, Serialize};
 
 use super::source::{self, Source};
@@ -102,7 +102,8 @@ impl Stage for OrderStage {
         }
         for (index, chunk) in layout.chunks.iter().enumerate() {
             let done: TokenizeDone = run.marker(tokenize::NAME, index)?;
-            ledger.drop(STAGE_DEDUP, RULE_EXACT, done.duplicates);
+            ledger.drop(STAGE_DEDUP, RULE_EXACT, done.duplicates - done.near);
+            ledger.drop(STAGE_DEDUP, RULE_NEAR, done.near);
             ledger.kept -= done.duplicates;
             rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates);
         }

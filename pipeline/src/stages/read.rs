@@ -11,9 +11,10 @@ use schemas::ledger::Ledger;
 use schemas::manifest::Split;
 use schemas::rule::{InvalidRule, RULE_EMPTY, STAGE_CLEAN, STAGE_FILTER, STAGE_READ};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::layout::{Chunk, ColumnUnion};
+use crate::dedup::normalize::Normalizer;
 use crate::engine::ordered::ordered;
 use crate::engine::progress::Unit;
 use crate::engine::run::Run;
@@ -31,7 +32,7 @@ pub const NAME: &str = "read";
 
 const CHUNK_TEXT_BYTES: u64 = 64 << 20;
 const CHUNK_ROWS_MAX: u64 = 1 << 18;
-const KEY_MEMORY_BYTES: u64 = 40;
+const KEY_MEMORY_BYTES: u64 = 48;
 
 /// The read stage.
 pub struct ReadStage;
@@ -137,6 +138,7 @@ struct Sorter<'a> {
     text_bytes: u64,
     ledger: Ledger,
     split_by: Option<u32>,
+    normalizer: Normalizer,
 }
 
 impl<'a> Sorter<'a> {
@@ -155,6 +157,7 @@ impl<'a> Sorter<'a> {
             text_bytes: 0,
             ledger,
             split_by: split_by.map(|index| index as u32),
+            normalizer: run.dedup.normalizer.clone(),
         }
     }
 
@@ -202,15 +205,28 @@ impl<'a> Sorter<'a> {
         self.ledger.kept += 1;
         self.text_bytes += text.len() as u64;
         let position = document.position;
+        let n_chars = count_chars(text);
         self.keys.push(Key {
-            hash: xxh3_128(text),
+            hash: self.normalizer.hash(text),
+            priority: self.priority(document, n_chars),
             row: self.rows.len(),
             place: keys::place(position.byte_offset, position.line),
         });
         let side = self.side(document, text);
-        let n_chars = Some(count_chars(text));
-        self.rows.row(&RowParts { origin: self.origin(position), side, n_chars, body: text, rejection: None });
+        let origin = self.origin(position);
+        self.rows.row(&RowParts { origin, side, n_chars: Some(n_chars), body: text, rejection: None });
         put_fields(self.records, document, &mut self.rows);
+    }
+
+    /// The document's priority under the keep policy.
+    fn priority(&self, document: &Document, n_chars: u64) -> u64 {
+        let keep = &self.run.dedup.keep;
+        let lexeme = keep.column().and_then(|column| {
+            let name = self.records.names.iter().position(|name| name == column)?;
+            let field = self.records.fields_of(document).iter().find(|field| field.name as usize == name)?;
+            std::str::from_utf8(self.records.bytes(field.value)).ok()
+        });
+        keep.priority(n_chars, lexeme)
     }
 
     fn dropped(&mut self, document: &Document, stage: &str, rule: String, value: String) {

@@ -5,10 +5,11 @@
 use std::sync::atomic::Ordering;
 
 use schemas::manifest::Split;
-use schemas::rule::{RULE_EXACT, STAGE_DEDUP};
+use schemas::rule::STAGE_DEDUP;
 use serde::{Deserialize, Serialize};
 
-use super::dedup::losers_of;
+use super::duplicates::rule;
+use super::losers::losers_of;
 use super::read::no_such_rank;
 use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
@@ -16,7 +17,7 @@ use crate::engine::stage::Stage;
 use crate::error::Error;
 use crate::spill::frame::{FrameReader, FrameWriter};
 use crate::spill::keys::unpack_place;
-use crate::spill::losers::Loser;
+use crate::spill::losers::{Likeness, Loser};
 use crate::spill::rows::{Rejection, RowBlock, RowParts, RowWriter};
 use crate::spill::tokens::{SideCounts, TokenWriter};
 use crate::tokenize::Scratch;
@@ -43,8 +44,11 @@ pub struct FrameMeta {
 pub struct TokenizeDone {
     /// The chunk's frames, in order.
     pub frames: Vec<FrameMeta>,
-    /// Duplicates among its rows.
+    /// Duplicates among its rows, of either kind.
     pub duplicates: u64,
+    /// Near-duplicates among those.
+    #[serde(default)]
+    pub near: u64,
 }
 
 /// A frame of rows on its way to a worker.
@@ -61,6 +65,7 @@ struct Encoded {
     sides: [SideCounts; 2],
     rejects: Vec<u8>,
     duplicates: u64,
+    near: u64,
 }
 
 impl Stage for TokenizeStage {
@@ -94,6 +99,7 @@ impl Stage for TokenizeStage {
                 rejects.push(&encoded.rejects)?;
                 done.frames.push(FrameMeta { rows_offset: encoded.rows_offset, tokens_offset, sides: encoded.sides });
                 done.duplicates += encoded.duplicates;
+                done.near += encoded.near;
                 run.progress.counts.dropped.fetch_add(encoded.duplicates, Ordering::Relaxed);
                 Ok(())
             },
@@ -139,11 +145,14 @@ fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
     let mut rejects = RowWriter::default();
     let (mut scratch, mut ids) = (Scratch::default(), Vec::new());
     let mut losers = item.losers.iter().peekable();
+    let mut near = 0;
     for (index, row) in block.rows.iter().enumerate() {
         if let Some(loser) = losers.next_if(|loser| loser.row as usize == index) {
             tokens.dropped();
-            let value = keeper_name(run, loser)?;
-            let rejection = Some(Rejection { stage: STAGE_DEDUP.into(), rule: RULE_EXACT.into(), value });
+            let value = reason(run, loser)?;
+            let rule = rule(loser.likeness).to_owned();
+            near += u64::from(loser.likeness != Likeness::Exact);
+            let rejection = Some(Rejection { stage: STAGE_DEDUP.to_owned(), rule, value });
             let parts = RowParts { origin: row.origin, side: Split::Train, n_chars: row.n_chars, body: b"", rejection };
             block.copy_row(row, &parts, &mut rejects);
             continue;
@@ -161,15 +170,25 @@ fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
         sides,
         rejects: rejects.finish(&block.names),
         duplicates,
+        near,
+    })
+}
+
+/// The document that is kept, and for a near-duplicate how similar the two are: `FILE@OFFSET similarity=0.8732`.
+fn reason(run: &Run, loser: &Loser) -> Result<String, Error> {
+    let keeper = keeper_name(run, loser)?;
+    Ok(match loser.likeness {
+        Likeness::Near(bits) => format!("{keeper} similarity={:.4}", f64::from_bits(bits)),
+        Likeness::Exact | Likeness::Unverified => keeper,
     })
 }
 
 /// `FILE@OFFSET` of the document that is kept, `FILE:LINE` for inputs without offsets.
 fn keeper_name(run: &Run, loser: &Loser) -> Result<String, Error> {
-    let part = loser.keeper_part as usize;
+    let part = loser.keeper.part as usize;
     let input = run.plan.parts.get(part).and_then(|part| run.plan.inputs.get(part.input));
     let label = input.map_or("?", |input| input.label.as_str());
-    Ok(match unpack_place(loser.keeper_place) {
+    Ok(match unpack_place(loser.keeper.place) {
         Ok(offset) => format!("{label}@{offset}"),
         Err(line) => format!("{label}:{}", run.layout()?.line_bases.get(part).copied().unwrap_or_default() + line + 1),
     })

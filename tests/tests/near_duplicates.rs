@@ -1,0 +1,305 @@
+//! `--dedup minhash`: against brute force, and the same whatever the machine does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::args;
+use tests::corpus::{Noise, corpora, temp_dir, tokenizer, write};
+use tests::dataset::Dataset;
+use tests::jaccard;
+use tests::program::pipeline;
+use tests::table::{self, Row};
+use tests::tree::{assert_same_tree, dataset_tree};
+
+const THRESHOLD: f64 = 0.8;
+
+/// Texts in families: an original of English, Chinese or mixed words, and versions that each change a little of the one
+/// before. Families are laid one into the other, so that members lie far apart.
+fn made_texts(families: usize, seed: u64) -> Vec<String> {
+    let mut noise = Noise(seed);
+    let mut rounds: Vec<Vec<String>> = vec![Vec::new(); 9];
+    for family in 0..families {
+        let words = [3, 20, 100, 300, 600][noise.below(5) as usize] + noise.below(20) as usize;
+        let mut text: Vec<String> = (0..words).map(|_| word(&mut noise, family % 3)).collect();
+        for round in &mut rounds {
+            round.push(text.join(if family % 3 == 1 { "" } else { " " }));
+            for _ in 0..(words as u64 + noise.below(150)) / 150 {
+                let at = noise.below(words as u64) as usize;
+                text[at] = word(&mut noise, family % 3);
+            }
+        }
+    }
+    rounds.concat()
+}
+
+fn word(noise: &mut Noise, language: usize) -> String {
+    match (language, noise.below(2)) {
+        (0, _) | (2, 0) => format!("w{}", noise.below(3_000)),
+        _ => char::from_u32(0x4E00 + noise.below(3_000) as u32).expect("a Han character").to_string(),
+    }
+}
+
+fn input_of(dir: &Path, texts: &[String]) -> PathBuf {
+    let mut lines = String::new();
+    for (id, text) in texts.iter().enumerate() {
+        let score = (id * 7_919) % 1_000;
+        writeln!(lines, "{}", json!({"text": text, "id": id.to_string(), "score": score})).expect("a line");
+    }
+    write(dir, "texts.jsonl", lines.as_bytes())
+}
+
+/// Runs with `--dedup minhash` and returns the dataset's folder.
+fn run(input: &Path, dir: &Path, flags: &[&str]) -> PathBuf {
+    let out = dir.join("out");
+    let mut arguments =
+        args!["run", input, "--tokenizer", tokenizer(), "--out", &out, "--dedup", "minhash", "--val-fraction", "0.05"];
+    arguments.extend(flags.iter().map(Into::into));
+    pipeline(arguments).ok();
+    out
+}
+
+fn id(row: &Row) -> usize {
+    row["doc_id"].as_str().and_then(|id| id.parse().ok()).expect("an id that is a number")
+}
+
+/// What a run made of texts.
+struct Outcome {
+    kept: BTreeSet<usize>,
+    /// Dropped document, kept document, similarity, rule.
+    dropped: Vec<(usize, usize, f64, String)>,
+}
+
+impl Outcome {
+    fn read(out: &Path) -> Outcome {
+        let dataset = Dataset::open(out);
+        dataset.assert_ledger();
+        dataset.assert_files();
+        let members = table::rows(&out.join("duplicates"), "");
+        let keepers: BTreeMap<i64, usize> =
+            members.iter().filter(|row| row["kept"] == true).map(|row| (cluster(row), id(row))).collect();
+        let gone = members.iter().filter(|row| row["kept"] == false);
+        let dropped = gone.map(|row| {
+            let similarity = row["similarity"].as_f64().expect("a similarity");
+            (id(row), keepers[&cluster(row)], similarity, row["rule"].as_str().expect("a rule").to_owned())
+        });
+        let outcome =
+            Outcome { kept: table::rows(&out.join("data"), "").iter().map(id).collect(), dropped: dropped.collect() };
+        let rule = |rule: &str| outcome.dropped.iter().filter(|(.., of)| of == rule).count() as u64;
+        let counted = |rule: &str| dataset.manifest["ledger"]["dropped"]["dedup"][rule].as_u64().unwrap_or_default();
+        assert_eq!((rule("exact"), rule("near")), (counted("exact"), counted("near")), "duplicates/ and the ledger");
+        outcome
+    }
+
+    /// Share of the pairs of which at least one document went.
+    fn recall(&self, pairs: &[jaccard::Pair]) -> f64 {
+        let missed = pairs.iter().filter(|(left, right, _)| self.kept.contains(left) && self.kept.contains(right));
+        1.0 - missed.count() as f64 / pairs.len().max(1) as f64
+    }
+
+    /// Every dropped document is as similar to a kept one as it says, and enough.
+    fn assert_precise(&self, texts: &[String]) {
+        for (gone, keeper, similarity, rule) in &self.dropped {
+            assert!(self.kept.contains(keeper), "{gone} went for {keeper}, which is not there");
+            let expected = jaccard::similarity(&texts[*gone], &texts[*keeper]);
+            if rule == "near" {
+                assert_eq!(*similarity, expected, "{gone} and {keeper}");
+                assert!(expected >= THRESHOLD, "{gone} and {keeper}: {expected}");
+            } else {
+                assert_eq!(texts[*gone], texts[*keeper]);
+            }
+        }
+    }
+}
+
+fn cluster(row: &Row) -> i64 {
+    row["cluster"].as_i64().expect("a cluster")
+}
+
+#[test]
+fn near_duplicates_are_those_of_brute_force() {
+    let dir = temp_dir();
+    let texts = made_texts(240, 11);
+    let outcome = Outcome::read(&run(&input_of(dir.path(), &texts), dir.path(), &[]));
+    outcome.assert_precise(&texts);
+    let pairs = jaccard::pairs(&texts, THRESHOLD);
+    assert!(pairs.len() > 1_000, "{} pairs: too few to tell", pairs.len());
+    let recall = outcome.recall(&pairs);
+    assert!(recall >= 0.98, "recall {recall} over {} pairs", pairs.len());
+    assert!(outcome.dropped.iter().filter(|(.., rule)| rule == "near").count() > 300);
+}
+
+#[test]
+fn texts_shorter_than_a_shingle_neither_vanish_nor_collide() {
+    let dir = temp_dir();
+    let texts = ["one two", "two one", "1 + 1", "1 - 1", "!", "?", " \t ", "好", "好的", "One  two", "的好"];
+    let texts = texts.map(str::to_owned).to_vec();
+    let outcome = Outcome::read(&run(&input_of(dir.path(), &texts), dir.path(), &[]));
+    let gone: Vec<(usize, usize)> = outcome.dropped.iter().map(|(gone, keeper, ..)| (*gone, *keeper)).collect();
+    assert_eq!(gone, [(9, 0)], "only case and space differ");
+    assert_eq!(outcome.kept.len(), texts.len() - 1);
+}
+
+#[test]
+fn the_keep_policy_decides_who_stays() {
+    let dir = temp_dir();
+    let base: Vec<String> = (0..100).map(|n| format!("w{n}")).collect();
+    let texts: Vec<String> = (0..4).map(|more| format!("{}{}", base.join(" "), " and more".repeat(more))).collect();
+    let input = input_of(dir.path(), &texts);
+    // Scores of ids 0 to 3 are 0, 919, 838 and 757.
+    for (policy, keeper) in [("first", 0), ("longest", 3), ("score desc", 1), ("score asc", 0)] {
+        let folder = dir.path().join(policy.replace(' ', "_"));
+        let outcome = Outcome::read(&run(&input, &folder, &["--keep", policy]));
+        assert_eq!(outcome.kept, [keeper].into(), "{policy}");
+        outcome.assert_precise(&texts);
+    }
+}
+
+#[test]
+fn a_page_repeated_with_small_changes_a_thousand_times_leaves_one() {
+    let dir = temp_dir();
+    let page: Vec<String> = (0..300).map(|n| format!("w{n}")).collect();
+    let texts: Vec<String> = (0..1_000).map(|n| format!("{} visitor {n}", page.join(" "))).collect();
+    let outcome = Outcome::read(&run(&input_of(dir.path(), &texts), dir.path(), &[]));
+    assert_eq!(outcome.kept, [0].into());
+}
+
+#[test]
+fn an_exact_duplicate_of_a_near_duplicate_names_a_document_that_is_kept() {
+    let dir = temp_dir();
+    let page: Vec<String> = (0..60).map(|n| format!("w{n}")).collect();
+    let (first, second) = (page.join(" "), format!("{} end", page.join(" ")));
+    let texts = [first, second.clone(), second];
+    let outcome = Outcome::read(&run(&input_of(dir.path(), &texts), dir.path(), &[]));
+    let rules: Vec<(usize, usize, &str)> = outcome.dropped.iter().map(|(g, k, _, r)| (*g, *k, r.as_str())).collect();
+    assert_eq!(rules, [(1, 0, "near"), (2, 0, "near")]);
+}
+
+#[test]
+fn why_names_the_kept_document_and_the_similarity() {
+    let dir = temp_dir();
+    let page: Vec<String> = (0..60).map(|n| format!("w{n}")).collect();
+    let texts = [page.join(" "), format!("{} end", page.join(" "))];
+    let out = run(&input_of(dir.path(), &texts), dir.path(), &[]);
+    pipeline(args!["why", &out, "1"]).ok().says("dropped by dedup: near (texts.jsonl@0 similarity=0.9825)");
+}
+
+#[test]
+fn normalised_texts_are_exact_duplicates_only_when_asked_for() {
+    let dir = temp_dir();
+    let texts = ["The River, rose!", "the river  rose", "ＴＨＥ river rose"].map(str::to_owned).to_vec();
+    let input = input_of(dir.path(), &texts);
+    let kept = |name: &str, flags: &[&str]| {
+        let flags = [flags, &["--dedup", "exact", "--val-fraction", "0"]].concat();
+        let out = dir.path().join(name);
+        let mut arguments = args!["run", &input, "--tokenizer", tokenizer(), "--out", &out];
+        arguments.extend(flags.iter().map(Into::into));
+        pipeline(arguments).ok();
+        Dataset::open(&out).number("/ledger/kept")
+    };
+    assert_eq!(kept("plain", &[]), 3);
+    assert_eq!(kept("some", &["--normalize", "case,whitespace,punctuation"]), 2);
+    assert_eq!(kept("all", &["--normalize", "case,whitespace,punctuation,width"]), 1);
+}
+
+/// Families whose members lie in different files, so in different tasks.
+fn made_folder(dir: &Path) -> PathBuf {
+    let folder = dir.join("input");
+    let texts = made_texts(300, 5);
+    for (number, part) in texts.chunks(texts.len().div_ceil(11)).enumerate() {
+        let from = input_of(&dir.join(format!("part{number}")), part);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::rename(from, folder.join(format!("{number:02}.jsonl"))).expect("moved");
+    }
+    folder
+}
+
+#[test]
+fn threads_memory_and_the_order_of_tasks_leave_no_trace() {
+    let dir: TempDir = temp_dir();
+    let input = made_folder(dir.path());
+    let tree = |name: &str, flags: &[&str]| {
+        let flags = [flags, &["--keep", "score desc"]].concat();
+        dataset_tree(&run(&input, &dir.path().join(name), &flags))
+    };
+    let one = tree("one", &["--threads", "1"]);
+    assert_same_tree(&one, &tree("two", &["--threads", "2"]), "two threads");
+    assert_same_tree(&one, &tree("seven", &["--threads", "7"]), "seven threads");
+    assert_same_tree(&one, &tree("small", &["--threads", "2", "--memory", "64MiB"]), "64 MiB of memory");
+    assert_same_tree(&one, &one_by_one(&input, &dir.path().join("tasks")), "tasks one by one, in another order");
+}
+
+/// The same run, each task a process of its own, later ranks first.
+fn one_by_one(input: &Path, dir: &Path) -> tests::tree::Tree {
+    let out = dir.join("out");
+    let plan =
+        args!["plan", input, "--tokenizer", tokenizer(), "--out", &out, "--dedup", "minhash", "--val-fraction", "0.05"];
+    pipeline([plan, args!["--keep", "score desc", "--memory", "64MiB"]].concat()).ok();
+    loop {
+        let status = pipeline(args!["status", &out, "--json"]).ok();
+        let status: Value = serde_json::from_str(status.stdout.lines().last().unwrap_or_default()).expect("an event");
+        let stages = status["stages"].as_array().expect("stages");
+        let open = stages.iter().find(|stage| stage["missing"].as_array().is_some_and(|missing| !missing.is_empty()));
+        let Some(stage) = open else { break };
+        let name = stage["stage"].as_str().expect("a name");
+        for rank in stage["missing"].as_array().expect("ranks").iter().rev() {
+            pipeline(args!["task", "--run", &out, "--stage", name, "--rank", rank.to_string()]).ok();
+        }
+    }
+    pipeline(args!["task", "--run", &out, "--stage", "commit"]).ok();
+    dataset_tree(&out)
+}
+
+/// Precision and recall over real versions of pages. `--nocapture` prints the curve of `docs/RESULTS.md`.
+fn real(name: &str, keep: impl Fn(&str) -> bool) {
+    let path = corpora().join("corpora").join(name);
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = String::from_utf8(zstd::decode_all(&bytes[..]).expect("zstd")).expect("UTF-8");
+    let text =
+        |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["text"].as_str().expect("text").to_owned();
+    let texts: Vec<String> = lines.lines().map(text).filter(|text| keep(text)).collect();
+    let dir = temp_dir();
+    let out = run(&input_of(dir.path(), &texts), dir.path(), &[]);
+    let outcome = Outcome::read(&out);
+    outcome.assert_precise(&texts);
+    let exact: BTreeSet<usize> =
+        outcome.dropped.iter().filter(|(.., rule)| rule == "exact").map(|(gone, ..)| *gone).collect();
+    let pairs = jaccard::pairs(&texts, 0.5);
+    println!("{name}: {} documents, {} dropped", texts.len(), outcome.dropped.len());
+    for tenth in 10..20 {
+        let (from, to) = (f64::from(tenth) / 20.0, f64::from(tenth + 1) / 20.0);
+        let of_bin: Vec<jaccard::Pair> =
+            pairs.iter().copied().filter(|(.., s)| (from..to).contains(s) || (tenth == 19 && *s == 1.0)).collect();
+        println!("  {from:.2}: {:6} pairs, {:.4} resolved", of_bin.len(), outcome.recall(&of_bin));
+    }
+    let near: Vec<jaccard::Pair> = pairs
+        .into_iter()
+        .filter(|(left, right, similarity)| *similarity >= THRESHOLD && !exact.contains(left) && !exact.contains(right))
+        .collect();
+    let recall = outcome.recall(&near);
+    println!("  recall at {THRESHOLD} and above: {recall:.4} of {} pairs", near.len());
+    assert!(near.len() > 300 && recall >= 0.98, "recall {recall} over {} pairs", near.len());
+}
+
+#[test]
+#[ignore = "needs SHARDMILL_CORPORA"]
+fn versions_of_a_manual() {
+    real("version_folders.jsonl.zst", |_| true);
+}
+
+#[test]
+#[ignore = "needs SHARDMILL_CORPORA"]
+fn versions_of_pages_through_history() {
+    real("history_versions.jsonl.zst", |_| true);
+}
+
+#[test]
+#[ignore = "needs SHARDMILL_CORPORA"]
+fn versions_of_chinese_pages_alone() {
+    real("history_versions.jsonl.zst", |text| {
+        let han = text.chars().filter(|character| ('\u{4e00}'..='\u{9fff}').contains(character)).count();
+        han * 4 > text.chars().count()
+    });
+}
