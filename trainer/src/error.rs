@@ -168,6 +168,28 @@ pub enum Error {
         /// NaN or an infinity.
         value: f64,
     },
+    /// A loss or gradient norm is far beyond its mean.
+    #[error("step {step}: {quantity} is {value}, its moving mean {mean:.4}; the last checkpoint is untouched")]
+    Spike {
+        /// The optimizer step, from 1.
+        step: u64,
+        /// `loss` or `gradient norm`.
+        quantity: &'static str,
+        /// The outlier.
+        value: f64,
+        /// What it was compared with.
+        mean: f64,
+    },
+    /// A rank of a distributed run has gone, or does not fit.
+    #[error("rank {rank} of {size}: {problem}")]
+    Distributed {
+        /// This rank.
+        rank: usize,
+        /// Ranks in all.
+        size: usize,
+        /// What happened, and to which rank.
+        problem: String,
+    },
     /// The tokenizer does not load, or does not encode.
     #[error("{path}: {problem}", path = .path.display())]
     Tokenizer {
@@ -207,6 +229,10 @@ impl Error {
             Error::Busy { .. } => "wait for it to end, or pass another --out",
             Error::NotFinite { .. } => {
                 "lower --learning-rate or raise --warmup-iters; --resume auto continues from the last checkpoint"
+            }
+            Error::Spike { .. } => "raise --spike-factor, or pass --spike-policy skip to leave such steps out",
+            Error::Distributed { .. } => {
+                "the other ranks' messages say why; the same command on all ranks continues from the last checkpoint"
             }
             Error::TokenId { .. } => "give the --vocab-size of the tokenizer that made the data",
             Error::PromptTooLong { .. } => "shorten the prompt",

@@ -56,6 +56,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod distributed;
 pub mod engine;
 mod error;
 pub mod generate;

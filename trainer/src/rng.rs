@@ -8,6 +8,7 @@ pub fn stream(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+#[inline(always)]
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,6 +19,12 @@ fn mix(x: u64) -> u64 {
 /// 64 random bits.
 pub fn bits(seed: u64, stream: u64, index: u64) -> u64 {
     mix(mix(mix(seed) ^ stream) ^ index)
+}
+
+/// 64 random bits of an element, where [`bits`] gave the key of what it belongs to.
+#[inline(always)]
+pub fn element_bits(key: u64, element: u64) -> u64 {
+    mix(key ^ element)
 }
 
 /// Uniform in `[0, 1)`, with 53 bits.

@@ -125,13 +125,13 @@ impl From<VerifyArg> for Verify {
 }
 
 impl Args {
-    fn config(&self) -> TrainConfig {
-        TrainConfig {
+    fn config(&self) -> crate::Result<TrainConfig> {
+        Ok(TrainConfig {
             data: self.data.clone(),
             out: self.out.clone(),
             batch_size: self.batch_size,
             accumulation_steps: self.accumulation_steps,
-            sequence_length: self.model.max_seq_len,
+            sequence_length: self.model.positions()?,
             learning_rate: self.learning_rate,
             min_lr: self.min_lr.unwrap_or(self.learning_rate / 10.0),
             weight_decay: self.weight_decay,
@@ -154,7 +154,7 @@ impl Args {
                 path => Resume::From(path.into()),
             },
             ..TrainConfig::default()
-        }
+        })
     }
 
     fn tokenizer_folder(&self) -> Option<PathBuf> {
@@ -266,7 +266,7 @@ fn introduce(run: &Run, config: &TrainConfig) {
         grouped(run.total_steps()),
         config.accumulation_steps,
         config.batch_size,
-        grouped(config.global_batch() * config.sequence_length as u64),
+        grouped(config.global_batch(1) * config.sequence_length as u64),
         rayon::current_num_threads(),
     );
     match run.start() {
@@ -301,7 +301,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let device = device(&args.device)?;
     check_dtype(&args.dtype)?;
     use_threads(args.threads)?;
-    let config = args.config();
+    let config = args.config()?;
     config.validate()?;
     let source = Source::open(&args.data)?.verified(args.verify.into())?;
     let model = args.model.config(Some(&source))?;

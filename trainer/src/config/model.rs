@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::{MoeConfig, RopeScaling};
 use crate::error::{Error, Result};
 
 fn default_hidden_act() -> String {
@@ -23,11 +24,20 @@ fn default_rms_norm_eps() -> f64 {
 }
 
 fn llama() -> String {
-    "llama".to_owned()
+    LLAMA.0.to_owned()
 }
 
 fn architectures() -> Vec<String> {
-    vec!["LlamaForCausalLM".to_owned()]
+    vec![LLAMA.1.to_owned()]
+}
+
+/// `model_type` and architecture of a dense model.
+const LLAMA: (&str, &str) = ("llama", "LlamaForCausalLM");
+/// `model_type` and architecture of a model with experts; see [`crate::model::specs`].
+const MOE: (&str, &str) = ("granitemoeshared", "GraniteMoeSharedForCausalLM");
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 fn float32() -> String {
@@ -41,10 +51,10 @@ fn initializer_range() -> f64 {
 /// The shape of a model: `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
-    /// `["LlamaForCausalLM"]`.
+    /// `["LlamaForCausalLM"]`; with experts `["GraniteMoeSharedForCausalLM"]`.
     #[serde(default = "architectures")]
     pub architectures: Vec<String>,
-    /// `llama`.
+    /// `llama`; with experts `granitemoeshared`.
     #[serde(default = "llama")]
     pub model_type: String,
     /// Width of the residual stream (the notebook's `dim`).
@@ -76,9 +86,9 @@ pub struct ModelConfig {
     /// Base of the rotary frequencies.
     #[serde(default = "default_rope_theta")]
     pub rope_theta: f64,
-    /// Scaling of the rotary frequencies; only null so far.
+    /// Scaling of the rotary frequencies.
     #[serde(default)]
-    pub rope_scaling: Option<serde_json::Value>,
+    pub rope_scaling: Option<RopeScaling>,
     /// Whether the output layer is the embedding.
     #[serde(default)]
     pub tie_word_embeddings: bool,
@@ -91,9 +101,16 @@ pub struct ModelConfig {
     /// Biases in the feed-forward layer; only false.
     #[serde(default)]
     pub mlp_bias: bool,
-    /// Dropout on attention weights; only 0 so far.
+    /// Dropout on attention weights, while training.
     #[serde(default)]
     pub attention_dropout: f64,
+    /// Dropout after the embedding and on the outputs of attention and feed-forward, while training; no field of
+    /// Hugging Face's Llama.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
+    /// Experts in place of the dense feed-forward layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moe: Option<MoeConfig>,
     /// Standard deviation of initial weights.
     #[serde(default = "initializer_range")]
     pub initializer_range: f64,
@@ -131,8 +148,14 @@ pub struct ModelShape {
     pub norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// Scaling of the rotary frequencies.
+    pub rope_scaling: Option<RopeScaling>,
     /// Whether the output layer is the embedding.
     pub tie_embeddings: bool,
+    /// Dropout while training: after the embedding, on attention weights, on attention and feed-forward outputs.
+    pub dropout: f64,
+    /// Experts in place of the dense feed-forward layer.
+    pub moe: Option<MoeConfig>,
 }
 
 impl Default for ModelShape {
@@ -149,7 +172,10 @@ impl Default for ModelShape {
             max_seq_len: 512,
             norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            rope_scaling: None,
             tie_embeddings: true,
+            dropout: 0.0,
+            moe: None,
         }
     }
 }
@@ -164,9 +190,10 @@ impl ModelShape {
     /// # Errors
     /// [`Error::Config`], naming the field.
     pub fn config(&self, bos_token_id: Option<u32>, eos_token_id: Option<u32>) -> Result<ModelConfig> {
+        let (model_type, architecture) = if self.moe.is_some() { MOE } else { LLAMA };
         let config = ModelConfig {
-            architectures: architectures(),
-            model_type: llama(),
+            architectures: vec![architecture.to_owned()],
+            model_type: model_type.to_owned(),
             hidden_size: self.dim,
             num_hidden_layers: self.n_layers,
             num_attention_heads: self.n_heads,
@@ -177,12 +204,14 @@ impl ModelShape {
             max_position_embeddings: self.max_seq_len,
             rms_norm_eps: self.norm_eps,
             rope_theta: self.rope_theta,
-            rope_scaling: None,
+            rope_scaling: self.rope_scaling.clone(),
             tie_word_embeddings: self.tie_embeddings,
             hidden_act: default_hidden_act(),
             attention_bias: false,
             mlp_bias: false,
-            attention_dropout: 0.0,
+            attention_dropout: self.dropout,
+            dropout: self.dropout,
+            moe: self.moe.clone(),
             initializer_range: initializer_range(),
             bos_token_id,
             eos_token_id,
@@ -220,8 +249,9 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         self.validate_sizes()?;
         self.validate_heads()?;
-        if self.model_type != "llama" {
-            return refuse("model_type", format!("`{}` is not supported, only `llama`", self.model_type));
+        let expected = if self.moe.is_some() { MOE.0 } else { LLAMA.0 };
+        if self.model_type != expected {
+            return refuse("model_type", format!("`{}` is not supported, only `{expected}`", self.model_type));
         }
         if self.hidden_act != "silu" {
             return refuse("hidden_act", format!("`{}` is not supported, only `silu`", self.hidden_act));
@@ -229,13 +259,13 @@ impl ModelConfig {
         if self.attention_bias || self.mlp_bias {
             return refuse("attention_bias, mlp_bias", "biases are not supported");
         }
-        if self.rope_scaling.as_ref().is_some_and(|scaling| !scaling.is_null()) {
-            return refuse("rope_scaling", "scaling of rotary frequencies is not supported yet");
+        for (field, rate) in [("attention_dropout", self.attention_dropout), ("dropout", self.dropout)] {
+            if !(0.0..1.0).contains(&rate) {
+                return refuse(field, format!("must be at least 0 and below 1, not {rate}"));
+            }
         }
-        if self.attention_dropout != 0.0 {
-            return refuse("attention_dropout", "dropout is not supported yet, only 0.0");
-        }
-        Ok(())
+        self.rope_scaling.as_ref().map_or(Ok(()), RopeScaling::validate)?;
+        self.moe.as_ref().map_or(Ok(()), MoeConfig::validate)
     }
 
     fn validate_sizes(&self) -> Result<()> {
@@ -281,6 +311,11 @@ impl ModelConfig {
     /// Key and value heads.
     pub fn kv_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Width of the shared experts together; 0 where there are none.
+    pub fn shared_size(&self) -> usize {
+        self.moe.as_ref().map_or(0, |moe| moe.n_shared_experts * self.intermediate_size)
     }
 
     /// Width of a head.
@@ -352,9 +387,29 @@ mod tests {
     }
 
     #[test]
-    fn rope_scaling_is_refused_rather_than_ignored() {
-        let config = ModelConfig { rope_scaling: Some(serde_json::json!({"rope_type": "llama3"})), ..config() };
+    fn llama3_scaling_is_read_and_another_kind_is_refused() {
+        let json = r#"{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                       "original_max_position_embeddings": 8192}"#;
+        let scaling: RopeScaling = serde_json::from_str(json).unwrap();
+        assert_eq!(scaling, RopeScaling::llama3(8.0, 8192));
+        let other = RopeScaling { rope_type: "linear".into(), ..scaling };
+        let config = ModelConfig { rope_scaling: Some(other), ..config() };
         assert!(config.validate().unwrap_err().to_string().starts_with("rope_scaling"));
+    }
+
+    #[test]
+    fn a_dropout_of_one_is_refused_by_name() {
+        let shape = ModelShape { dropout: 1.0, ..ModelShape::default() };
+        assert!(shape.config(None, None).unwrap_err().to_string().starts_with("attention_dropout"));
+    }
+
+    #[test]
+    fn a_model_with_experts_names_its_architecture_and_round_trips() {
+        let shape = ModelShape { moe: Some(MoeConfig::default()), ..ModelShape::default() };
+        let config = shape.config(None, None).unwrap();
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!((&json["model_type"], &json["moe"]["n_routed_experts"]), (&"granitemoeshared".into(), &4.into()));
+        assert_eq!(serde_json::from_value::<ModelConfig>(json).unwrap(), config);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::model::TrainingOptions;
+use crate::schedule::Decay;
+use crate::train::SpikePolicy;
 
 /// Epochs where neither `--epochs` nor `--max-steps` is given (the notebook's).
 pub const DEFAULT_EPOCHS: u64 = 20;
@@ -20,8 +23,21 @@ pub enum Resume {
     From(PathBuf),
 }
 
+/// How documents become sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packing {
+    /// Documents back to back, cut every `sequence_length` tokens: nothing is padded, most sequences start and end
+    /// within a document.
+    #[default]
+    Concatenate,
+    /// Whole documents, each put where it fits best (Ding et al. 2024), the rest padded; documents are masked.
+    BestFit,
+}
+
 /// How a model is trained. Steps are optimizer steps; the notebook counted micro-steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainConfig {
     /// A manifest, a dataset folder, or a bare `.bin` of uint16.
     pub data: PathBuf,
@@ -47,12 +63,32 @@ pub struct TrainConfig {
     pub adam_eps: f64,
     /// Largest global gradient norm; 0 does not clip.
     pub grad_clip: f64,
+    /// Weight of the z-loss; 0 is none.
+    pub z_loss: f64,
+    /// What happens to a step whose loss or gradient is not finite or spikes.
+    pub spike_policy: SpikePolicy,
+    /// A loss or gradient norm beyond this multiple of its moving mean is a spike; 0 is never.
+    pub spike_factor: f64,
+    /// How the learning rate falls.
+    pub schedule: Decay,
+    /// Share of the steps over which it falls, where the schedule is `wsd`.
+    pub decay_fraction: f64,
     /// Steps over which the learning rate rises from 0.
     pub warmup_iters: u64,
     /// Passes over the training windows, where `max_steps` is absent.
     pub epochs: u64,
-    /// Steps in all; wins over `epochs`.
+    /// Steps in all; wins over `max_tokens` and `epochs`.
     pub max_steps: Option<u64>,
+    /// Tokens in all; wins over `epochs`. The steps are as many as fit in them.
+    pub max_tokens: Option<u64>,
+    /// Whether attention takes the fused form where the device has it.
+    pub flash_attn: bool,
+    /// Whether activations are computed again in the backward pass instead of kept.
+    pub recompute: bool,
+    /// How documents become sequences.
+    pub packing: Packing,
+    /// Whether attention stays within a document, and positions count from its start.
+    pub document_mask: bool,
     /// Steps between checkpoints; 0 saves at the end only.
     pub save_interval: u64,
     /// Steps between evaluations; 0 evaluates at the end only.
@@ -67,6 +103,8 @@ pub struct TrainConfig {
     pub num_workers: usize,
     /// Checkpoints kept; 0 keeps all.
     pub keep_last: usize,
+    /// Whether an evaluation better than all before is saved, and its checkpoint kept beside the last.
+    pub keep_best: bool,
     /// Where to start from.
     pub resume: Resume,
 }
@@ -87,9 +125,19 @@ impl Default for TrainConfig {
             beta2: 0.95,
             adam_eps: 1e-8,
             grad_clip: 1.0,
+            z_loss: 0.0,
+            spike_policy: SpikePolicy::Stop,
+            spike_factor: 0.0,
+            schedule: Decay::Cosine,
+            decay_fraction: 0.1,
             warmup_iters: 0,
             epochs: DEFAULT_EPOCHS,
             max_steps: None,
+            max_tokens: None,
+            flash_attn: true,
+            recompute: false,
+            packing: Packing::Concatenate,
+            document_mask: false,
             save_interval: 1000,
             eval_interval: 1000,
             eval_batches: 8,
@@ -97,6 +145,7 @@ impl Default for TrainConfig {
             seed: 0,
             num_workers: 8,
             keep_last: 0,
+            keep_best: false,
             resume: Resume::Auto,
         }
     }
@@ -122,8 +171,15 @@ impl TrainConfig {
         if self.batch_size.checked_mul(self.sequence_length).is_none_or(|tokens| tokens > 1 << 28) {
             return refuse("batch_size", "a micro-batch may hold at most 268,435,456 tokens");
         }
-        if self.max_steps == Some(0) || (self.epochs == 0 && self.max_steps.is_none()) {
+        let no_epoch = self.epochs == 0 && self.max_steps.is_none() && self.max_tokens.is_none();
+        if self.max_steps == Some(0) || self.max_tokens == Some(0) || no_epoch {
             return refuse("max_steps", "there must be at least one step");
+        }
+        if !(0.0..=1.0).contains(&self.decay_fraction) {
+            return refuse("decay_fraction", "must be between 0 and 1");
+        }
+        if self.spike_factor != 0.0 && !(self.spike_factor > 1.0 && self.spike_factor.is_finite()) {
+            return refuse("spike_factor", "must be above 1, or 0 for none");
         }
         let not_negative = [
             ("learning_rate", self.learning_rate),
@@ -131,6 +187,7 @@ impl TrainConfig {
             ("weight_decay", self.weight_decay),
             ("grad_clip", self.grad_clip),
             ("adam_eps", self.adam_eps),
+            ("z_loss", self.z_loss),
         ];
         if let Some((field, _)) = not_negative.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             return refuse(field, "must be a number of at least 0");
@@ -141,15 +198,37 @@ impl TrainConfig {
         }
     }
 
-    /// Sequences an optimizer step.
-    pub fn global_batch(&self) -> u64 {
+    /// Sequences an optimizer step takes on one rank.
+    pub fn rank_batch(&self) -> u64 {
         self.batch_size as u64 * self.accumulation_steps as u64
     }
 
-    /// Steps in all, over `windows` training windows.
-    pub fn total_steps(&self, windows: u64) -> u64 {
-        let whole = || (u128::from(self.epochs) * u128::from(windows) / u128::from(self.global_batch().max(1))) as u64;
-        self.max_steps.unwrap_or_else(|| whole().max(1))
+    /// Sequences an optimizer step of `world_size` ranks.
+    pub fn global_batch(&self, world_size: usize) -> u64 {
+        self.rank_batch().saturating_mul(world_size as u64)
+    }
+
+    /// Steps in all, over `windows` training windows with `world_size` ranks.
+    pub fn total_steps(&self, windows: u64, world_size: usize) -> u64 {
+        let step = self.global_batch(world_size).max(1);
+        let of_tokens = |tokens: u64| tokens / step.saturating_mul(self.sequence_length as u64).max(1);
+        let of_epochs = || (u128::from(self.epochs) * u128::from(windows) / u128::from(step)) as u64;
+        self.max_steps.unwrap_or_else(|| self.max_tokens.map_or_else(of_epochs, of_tokens).max(1))
+    }
+
+    /// What the model is told of training.
+    pub fn training_options(&self) -> TrainingOptions {
+        TrainingOptions {
+            z_loss: self.z_loss,
+            dropout_seed: self.seed,
+            flash_attn: self.flash_attn,
+            recompute: self.recompute,
+        }
+    }
+
+    /// Whether attention stays within a document; packed documents always do.
+    pub fn masks_documents(&self) -> bool {
+        self.document_mask || self.packing == Packing::BestFit
     }
 }
 
@@ -160,9 +239,11 @@ mod tests {
     #[test]
     fn steps_count_whole_global_batches_and_max_steps_wins() {
         let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
-        assert_eq!(config.total_steps(1000), 2000 / 256);
-        assert_eq!(config.total_steps(10), 1);
-        assert_eq!(TrainConfig { max_steps: Some(5), ..config }.total_steps(1_000_000), 5);
+        assert_eq!((config.total_steps(1000, 1), config.total_steps(1000, 2)), (2000 / 256, 2000 / 512));
+        assert_eq!(config.total_steps(10, 1), 1);
+        let of_tokens = TrainConfig { max_tokens: Some(3 * 256 * 512 + 7), ..config.clone() };
+        assert_eq!(of_tokens.total_steps(1_000_000, 1), 3);
+        assert_eq!(TrainConfig { max_steps: Some(5), ..of_tokens }.total_steps(1_000_000, 1), 5);
     }
 
     #[test]

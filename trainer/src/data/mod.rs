@@ -6,7 +6,7 @@ mod pool;
 mod source;
 mod windows;
 
-pub use batch::Batch;
+pub use batch::{Batch, IGNORED};
 pub use loader::Loader;
 pub use source::{Source, Verify};
 pub use windows::Windows;

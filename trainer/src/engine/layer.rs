@@ -3,10 +3,10 @@
 use super::buffers::LayerActivations;
 use super::plan::{LayerPlan, Plan};
 use crate::error::Result;
-use crate::ops::attention::{self, Sizes};
+use crate::ops::attention::{self, AttentionOptions, Sizes};
 use crate::ops::gemm::{Matrix, On, Write, gemm};
 use crate::ops::rope::{Turn, turn};
-use crate::ops::{rms_norm, swiglu};
+use crate::ops::{Places, rms_norm, swiglu};
 
 /// A layer in a pass over a batch.
 pub struct Layer<'a> {
@@ -15,6 +15,8 @@ pub struct Layer<'a> {
     pub weights: &'a [&'a [f32]],
     pub sequences: usize,
     pub positions: usize,
+    /// Where documents start, if they are masked.
+    pub places: &'a Places,
 }
 
 /// Working space that layers share.
@@ -56,6 +58,10 @@ impl Layer<'_> {
         }
     }
 
+    fn attention(&self) -> AttentionOptions {
+        AttentionOptions { starts: self.places.starts.clone(), dropout: None }
+    }
+
     /// Transforms `x` in place and keeps what [`Layer::backward`] needs.
     pub fn forward(&self, x: &mut [f32], kept: &mut LayerActivations, space: &mut Space) -> Result<()> {
         self.attend(x, kept, space)?;
@@ -70,9 +76,9 @@ impl Layer<'_> {
         project(&mut kept.q, Write::Replace, space.normed, w[at.q], plan.hidden);
         project(&mut kept.k, Write::Replace, space.normed, w[at.k], plan.hidden);
         project(&mut kept.v, Write::Replace, space.normed, w[at.v], plan.hidden);
-        turn(&mut kept.q, self.positions, plan.heads, &plan.rope, 0, Turn::Forward)?;
-        turn(&mut kept.k, self.positions, plan.kv_heads, &plan.rope, 0, Turn::Forward)?;
-        kept.attended = attention::forward(&kept.q, &kept.k, &kept.v, self.sizes());
+        turn(&mut kept.q, self.positions, plan.heads, &plan.rope, self.places, Turn::Forward)?;
+        turn(&mut kept.k, self.positions, plan.kv_heads, &plan.rope, self.places, Turn::Forward)?;
+        kept.attended = attention::forward(&kept.q, &kept.k, &kept.v, self.sizes(), &self.attention());
         project(x, Write::Add, &kept.attended, w[at.o], plan.queries());
         Ok(())
     }
@@ -125,9 +131,10 @@ impl Layer<'_> {
         project_weight(&mut gradients[at.o], dx, &kept.attended, plan.queries());
         project_back(space.dattended, Write::Replace, dx, w[at.o], plan.queries());
         let LayerActivations { q, k, v, attended, .. } = &*kept;
-        let [mut dq, mut dk, dv] = attention::backward(q, k, v, attended, space.dattended, self.sizes());
-        turn(&mut dq, self.positions, plan.heads, &plan.rope, 0, Turn::Back)?;
-        turn(&mut dk, self.positions, plan.kv_heads, &plan.rope, 0, Turn::Back)?;
+        let [mut dq, mut dk, dv] =
+            attention::backward((q, k, v), attended, space.dattended, self.sizes(), &self.attention());
+        turn(&mut dq, self.positions, plan.heads, &plan.rope, self.places, Turn::Back)?;
+        turn(&mut dk, self.positions, plan.kv_heads, &plan.rope, self.places, Turn::Back)?;
         rms_norm::forward(space.normed, &kept.input, w[at.input_norm], plan.eps);
         project_weight(&mut gradients[at.q], &dq, space.normed, plan.hidden);
         project_weight(&mut gradients[at.k], &dk, space.normed, plan.hidden);

@@ -66,7 +66,7 @@ impl Plan {
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             norm: parameters.position("model.norm.weight")?,
             output,
-            rope: RopeTable::new(config.head_size(), config.max_position_embeddings, config.rope_theta),
+            rope: RopeTable::of(config),
             eps: config.rms_norm_eps as f32,
             hidden: config.hidden_size,
             inner: config.intermediate_size,

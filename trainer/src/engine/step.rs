@@ -5,12 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use super::buffers::Buffers;
 use super::layer::{Layer, Space};
 use super::plan::Plan;
-use crate::data::Batch;
+use crate::data::{Batch, IGNORED};
 use crate::error::{Error, Result};
 use crate::model::{LanguageModel, Llama};
-use crate::ops::{cross_entropy, elements, embedding, rms_norm};
+use crate::ops::cross_entropy::GradientOf;
+use crate::ops::{Kernels, LossParts, Places, cross_entropy, elements, embedding, rms_norm};
 use crate::optimizer::AdamW;
-use crate::train::{Gradients, TrainStep};
+use crate::train::{Gradients, MicroLoss, TrainStep};
 
 /// The step by an explicit list of operations; CPU and `f32`.
 pub struct EngineStep {
@@ -27,13 +28,15 @@ struct Pass<'a> {
     plan: &'a Plan,
     weights: &'a [&'a [f32]],
     batch: &'a Batch,
+    places: Places,
+    z_loss: f64,
 }
 
 impl Pass<'_> {
     fn layer(&self, index: usize) -> Layer<'_> {
         let at = self.plan.layers[index];
         let (sequences, positions) = (self.batch.sequences, self.batch.positions);
-        Layer { plan: self.plan, at, weights: self.weights, sequences, positions }
+        Layer { plan: self.plan, at, weights: self.weights, sequences, positions, places: &self.places }
     }
 
     /// Fills `x` with the residual stream after the last layer, and `normed` with its normalisation.
@@ -47,18 +50,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The loss alone.
-    fn loss(&self, buffers: &Buffers) -> f64 {
+    /// The loss alone, without z-loss.
+    fn loss(&self, buffers: &Buffers) -> LossParts {
         let output = self.weights[self.plan.output];
-        cross_entropy::forward(&buffers.normed, output, &self.batch.targets, self.plan.hidden, None)
+        cross_entropy::forward(&buffers.normed, output, &self.batch.targets, self.plan.hidden, 0.0, None)
     }
 
     /// The loss, and all gradients.
-    fn backward(&self, buffers: &mut Buffers, gradients: &mut [Vec<f32>]) -> Result<f64> {
+    fn backward(&self, buffers: &mut Buffers, gradients: &mut [Vec<f32>]) -> Result<LossParts> {
         let (plan, weights) = (self.plan, self.weights);
         let Buffers { layers, x, dx, normed, dnormed, inner, dattended, .. } = buffers;
-        let wanted = cross_entropy::Gradients { dx: dnormed, dw: &mut gradients[plan.output] };
-        let loss = cross_entropy::forward(normed, weights[plan.output], &self.batch.targets, plan.hidden, Some(wanted));
+        let (of, output) = (GradientOf::SumByRows, weights[plan.output]);
+        let wanted = cross_entropy::Gradients { dx: dnormed, dw: &mut gradients[plan.output], of };
+        let (targets, z_loss) = (&self.batch.targets, self.z_loss);
+        let loss = cross_entropy::forward(normed, output, targets, plan.hidden, z_loss, Some(wanted));
         dx.fill(0.0);
         rms_norm::backward(dx, &mut gradients[plan.norm], x, weights[plan.norm], dnormed, plan.eps);
         for (index, kept) in layers.iter_mut().enumerate().rev() {
@@ -70,6 +75,13 @@ impl Pass<'_> {
 }
 
 impl EngineStep {
+    /// Whether the engine computes what this model asks for; the tape does where it does not.
+    pub fn supports(model: &Llama) -> bool {
+        let (config, options) = (model.config(), model.training_options());
+        let plain = config.dropout == 0.0 && config.attention_dropout == 0.0 && config.moe.is_none();
+        plain && options.flash_attn && !options.recompute && model.kernels() == Kernels::Fused
+    }
+
     /// A step for a model of `f32` on the CPU and its optimizer.
     ///
     /// # Errors
@@ -86,7 +98,8 @@ fn check(plan: &Plan, batch: &Batch) -> Result<()> {
     if batch.positions > plan.rope.positions() {
         return Err(Error::PromptTooLong { tokens: batch.positions, positions: plan.rope.positions() });
     }
-    match batch.inputs.iter().chain(batch.targets.iter()).find(|&&id| id as usize >= plan.vocab_size) {
+    let targets = batch.targets.iter().filter(|id| **id != IGNORED);
+    match batch.inputs.iter().chain(targets).find(|&&id| id as usize >= plan.vocab_size) {
         Some(id) => {
             let problem = format!("token id {id} is not below the vocabulary of {}", plan.vocab_size);
             Err(candle_core::Error::msg(problem).into())
@@ -110,16 +123,23 @@ fn with_pass<R>(
         *buffers = Buffers::default();
         *buffers = Buffers::new(plan, batch.sequences, batch.positions);
     }
-    pass(Pass { plan, weights: &weights, batch }, &mut buffers)
+    let places = Places { offset: 0, starts: batch.starts.clone() };
+    let z_loss = model.training_options().z_loss;
+    pass(Pass { plan, weights: &weights, batch, places, z_loss }, &mut buffers)
 }
 
 impl TrainStep for EngineStep {
-    fn micro_batch(&mut self, batch: &Batch) -> Result<f64> {
-        let gradients = self.gradients.next_micro_batch();
-        with_pass((&self.model, &self.plan, &self.buffers), batch, |pass, buffers| {
+    fn micro_batch(&mut self, batch: &Batch) -> Result<MicroLoss> {
+        let gradients = self.gradients.next_micro_batch(batch.weight());
+        let parts = with_pass((&self.model, &self.plan, &self.buffers), batch, |pass, buffers| {
             pass.forward(buffers)?;
             pass.backward(buffers, gradients)
-        })
+        })?;
+        Ok(MicroLoss { parts, ..MicroLoss::default() })
+    }
+
+    fn gradients(&mut self) -> &mut Gradients {
+        &mut self.gradients
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
@@ -133,7 +153,7 @@ impl TrainStep for EngineStep {
     fn loss(&self, batch: &Batch) -> Result<f64> {
         with_pass((&self.model, &self.plan, &self.buffers), batch, |pass, buffers| {
             pass.forward(buffers)?;
-            Ok(pass.loss(buffers))
+            Ok(pass.loss(buffers).cross_entropy)
         })
     }
 
@@ -203,13 +223,37 @@ mod tests {
                 }
                 let loss = f64::from(loss.to_scalar::<f32>().unwrap());
                 assert!((engine.loss(batch).unwrap() - loss).abs() < 1e-5 * loss);
-                assert!((engine.micro_batch(batch).unwrap() - loss).abs() < 1e-5 * loss);
+                assert!((engine.micro_batch(batch).unwrap().parts.cross_entropy - loss).abs() < 1e-5 * loss);
             }
-            let found = engine.gradients.next_micro_batch();
+            let found = engine.gradients.next_micro_batch(1.0);
             for ((parameter, found), expected) in engine.model.parameters().iter().zip(found).zip(&expected) {
                 assert_close(&parameter.name, found, expected, 1e-4);
                 assert!(found.iter().any(|g| *g != 0.0), "{} has no gradient", parameter.name);
             }
+        }
+    }
+
+    #[test]
+    fn masked_documents_ignored_targets_and_z_loss_are_those_of_the_tape() {
+        let mut engine = step(&config(true));
+        let options = crate::model::TrainingOptions { z_loss: 0.05, ..Default::default() };
+        engine.model = engine.model.clone().with_training_options(options);
+        let mut batch = batch(1, 2, 70);
+        let mut targets = batch.targets.to_vec();
+        (targets[5], targets[69], targets[100]) = (IGNORED, IGNORED, IGNORED);
+        let starts = (0..140).map(|i| if i % 70 < 6 { 0 } else { 6 + (i % 70 - 6) / 30 * 30 });
+        (batch.targets, batch.starts) = (targets.into(), Some(starts.collect()));
+        let mut expected = Vec::new();
+        let losses = engine.model.gradients(&batch, &mut |_, gradient| {
+            expected.push(gradient.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        });
+        let (losses, found) = (losses.unwrap(), engine.micro_batch(&batch).unwrap());
+        assert!((losses.parts.cross_entropy - found.parts.cross_entropy).abs() < 1e-5);
+        assert!((losses.parts.z - found.parts.z).abs() < 1e-5 && losses.parts.z > 0.0);
+        let found = engine.gradients.next_micro_batch(0.0);
+        for ((parameter, found), expected) in engine.model.parameters().iter().zip(found).zip(&expected) {
+            assert_close(&parameter.name, found, expected, 1e-4);
         }
     }
 

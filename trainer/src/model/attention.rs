@@ -2,10 +2,11 @@
 
 use candle_core::Tensor;
 
+use super::pass::Pass;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::model::Parameters;
-use crate::ops::{Kernels, RopeTable, attention, attention_cached, linear, rope};
+use crate::ops::{RopeTable, attention, attention_cached, dropout, linear, rope};
 
 /// Keys and values of the positions seen so far, by layer.
 #[derive(Debug, Clone, Default)]
@@ -82,24 +83,26 @@ impl Attention {
     }
 
     /// `[B, T, C]` to `[B, T, C]`; with a cache, the input continues what it holds.
-    pub fn forward(&self, kernels: Kernels, x_BTC: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor> {
+    pub fn forward(&self, pass: &Pass, x_BTC: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor> {
         let (batch, positions, _) = x_BTC.dims3()?;
-        let offset = cache.as_ref().map_or(0, |cache| cache.positions());
+        let (kernels, offset) = (pass.kernels, pass.places.offset);
         if offset + positions > self.rope.positions() {
             return Err(Error::PromptTooLong { tokens: offset + positions, positions: self.rope.positions() });
         }
         let project = |weight, heads| linear(kernels, x_BTC, weight)?.reshape((batch, positions, heads, self.head_dim));
-        let q_BTHD = rope(kernels, &project(&self.q_proj, self.heads)?, &self.rope, offset)?;
-        let k_BTKD = rope(kernels, &project(&self.k_proj, self.kv_heads)?, &self.rope, offset)?;
+        let q_BTHD = rope(kernels, &project(&self.q_proj, self.heads)?, &self.rope, &pass.places)?;
+        let k_BTKD = rope(kernels, &project(&self.k_proj, self.kv_heads)?, &self.rope, &pass.places)?;
         let v_BTKD = project(&self.v_proj, self.kv_heads)?;
         let out_BTHD = match cache {
             Some(cache) => {
                 let (k, v) = cache.append(self.layer, k_BTKD, v_BTKD)?;
                 attention_cached(&q_BTHD, &k, &v, offset)?
             }
-            None => attention(kernels, &q_BTHD, &k_BTKD, &v_BTKD)?,
+            None => attention(pass.attention, &q_BTHD, &k_BTKD, &v_BTKD, &pass.attention_options(self.layer))?,
         };
         let merged = out_BTHD.reshape((batch, positions, self.heads * self.head_dim))?;
-        Ok(linear(kernels, &merged, &self.o_proj)?)
+        let out_BTC = linear(kernels, &merged, &self.o_proj)?;
+        let dropped = pass.dropout(&format!("layer {} attention output", self.layer));
+        Ok(dropout(kernels, &out_BTC, dropped.as_ref())?)
     }
 }

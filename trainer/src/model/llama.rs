@@ -2,45 +2,99 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
-use super::LanguageModel;
 use super::attention::{Attention, KvCache};
 use super::mlp::Mlp;
+use super::moe::{Moe, Routed};
 use super::norm::Norm;
 use super::parameters::{ParameterSpec, Parameters};
+use super::pass::Pass;
+use super::{LanguageModel, Losses, TrainingOptions, taped_gradients, weighted};
 use crate::config::ModelConfig;
 use crate::data::Batch;
 use crate::error::Result;
-use crate::ops::{Kernels, RopeTable, embedding, linear, linear_cross_entropy};
+use crate::ops::{Kernels, RopeTable, dropout, embedding, linear, linear_cross_entropy};
 
-/// One layer: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+/// The feed-forward half of a layer.
+#[derive(Debug, Clone)]
+enum FeedForward {
+    Dense(Mlp),
+    Experts(Box<Moe>),
+}
+
+impl FeedForward {
+    fn forward(&self, pass: &Pass, x_BTC: &Tensor) -> Result<Routed> {
+        match self {
+            FeedForward::Dense(mlp) => {
+                let output = mlp.forward(pass.kernels, x_BTC)?;
+                Ok(Routed { output, auxiliary: None, expert_tokens: Vec::new() })
+            }
+            FeedForward::Experts(moe) => moe.forward(pass, x_BTC),
+        }
+    }
+}
+
+/// One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`.
 #[derive(Debug, Clone)]
 struct Layer {
+    index: usize,
     input_norm: Norm,
     attention: Attention,
     post_attention_norm: Norm,
-    mlp: Mlp,
+    feed_forward: FeedForward,
 }
 
 impl Layer {
-    fn new(config: &ModelConfig, parameters: &Parameters, rope: &RopeTable, layer: usize) -> Result<Layer> {
-        let prefix = format!("model.layers.{layer}");
+    fn new(config: &ModelConfig, parameters: &Parameters, rope: &RopeTable, index: usize) -> Result<Layer> {
+        let prefix = format!("model.layers.{index}");
         let norm = |name: &str| Norm::new(config, parameters, &format!("{prefix}.{name}.weight"));
         Ok(Layer {
+            index,
             input_norm: norm("input_layernorm")?,
-            attention: Attention::new(config, parameters, rope, layer, &format!("{prefix}.self_attn"))?,
+            attention: Attention::new(config, parameters, rope, index, &format!("{prefix}.self_attn"))?,
             post_attention_norm: norm("post_attention_layernorm")?,
-            mlp: Mlp::new(parameters, &format!("{prefix}.mlp"))?,
+            feed_forward: match &config.moe {
+                None => FeedForward::Dense(Mlp::new(parameters, &format!("{prefix}.mlp"))?),
+                Some(moe) => FeedForward::Experts(Box::new(Moe::new(config, moe, parameters, &prefix)?)),
+            },
         })
     }
 
-    fn forward(&self, kernels: Kernels, x_BTC: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor> {
-        let attended = self.attention.forward(kernels, &self.input_norm.forward(kernels, x_BTC)?, cache)?;
+    fn forward(&self, pass: &Pass, x_BTC: &Tensor, cache: Option<&mut KvCache>) -> Result<Routed> {
+        let kernels = pass.kernels;
+        let attended = self.attention.forward(pass, &self.input_norm.forward(kernels, x_BTC)?, cache)?;
         let x_BTC = (x_BTC + attended)?;
-        let fed = self.mlp.forward(kernels, &self.post_attention_norm.forward(kernels, &x_BTC)?)?;
-        Ok((x_BTC + fed)?)
+        let fed = self.feed_forward.forward(pass, &self.post_attention_norm.forward(kernels, &x_BTC)?)?;
+        let dropped = pass.dropout(&format!("layer {} feed-forward output", self.index));
+        Ok(Routed { output: (x_BTC + dropout(kernels, &fed.output, dropped.as_ref())?)?, ..fed })
     }
+}
+
+/// What the layers give beside the residual stream.
+#[derive(Default)]
+struct Balance {
+    auxiliary: Option<Tensor>,
+    expert_tokens: Vec<u64>,
+}
+
+impl Balance {
+    fn add(&mut self, auxiliary: Option<Tensor>, expert_tokens: &[u64]) -> Result<()> {
+        self.expert_tokens.extend_from_slice(expert_tokens);
+        self.auxiliary = match (self.auxiliary.take(), auxiliary) {
+            (Some(sum), Some(term)) => Some((sum + term)?),
+            (sum, term) => sum.or(term),
+        };
+        Ok(())
+    }
+
+    fn value(&self) -> Result<f64> {
+        self.auxiliary.as_ref().map_or(Ok(0.0), scalar)
+    }
+}
+
+fn scalar(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// A Llama with its weights.
@@ -49,6 +103,7 @@ pub struct Llama {
     config: ModelConfig,
     parameters: Parameters,
     kernels: Kernels,
+    options: TrainingOptions,
     embedding_VC: Tensor,
     layers: Vec<Layer>,
     norm: Norm,
@@ -76,7 +131,7 @@ impl Llama {
     ) -> Result<Llama> {
         config.validate()?;
         let parameters = Parameters::build(config, dtype, device, values)?;
-        let rope = RopeTable::new(config.head_size(), config.max_position_embeddings, config.rope_theta);
+        let rope = RopeTable::of(config);
         let embedding_VC = parameters.get("model.embed_tokens.weight")?;
         let output_VC = match config.tie_word_embeddings {
             true => embedding_VC.clone(),
@@ -86,6 +141,7 @@ impl Llama {
         Ok(Llama {
             config: config.clone(),
             kernels: Kernels::best(device, dtype),
+            options: TrainingOptions::default(),
             embedding_VC,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             norm: Norm::new(config, &parameters, "model.norm.weight")?,
@@ -104,16 +160,93 @@ impl Llama {
         Llama { kernels, ..self }
     }
 
+    /// How it is trained.
+    pub fn training_options(&self) -> &TrainingOptions {
+        &self.options
+    }
+
+    /// The same model, trained otherwise.
+    pub fn with_training_options(self, options: TrainingOptions) -> Llama {
+        Llama { options, ..self }
+    }
+
+    fn pass(&self, batch: &Batch, training: bool) -> Pass {
+        Pass::of_batch(self.kernels, &self.config, &self.options, batch, training)
+    }
+
+    fn embed(&self, pass: &Pass, ids: &Arc<[u32]>, batch: usize) -> Result<Tensor> {
+        let x_BTC = embedding(self.kernels, &self.embedding_VC, ids, batch)?;
+        Ok(dropout(self.kernels, &x_BTC, pass.dropout("embedding").as_ref())?)
+    }
+
     /// The residual stream after the last normalisation, `[B, T, C]`.
-    fn hidden(&self, ids: &Arc<[u32]>, batch: usize, mut cache: Option<&mut KvCache>) -> Result<Tensor> {
-        let mut x_BTC = embedding(self.kernels, &self.embedding_VC, ids, batch)?;
+    fn hidden(
+        &self,
+        pass: &Pass,
+        ids: &Arc<[u32]>,
+        batch: usize,
+        mut cache: Option<&mut KvCache>,
+    ) -> Result<(Tensor, Balance)> {
+        let (mut x_BTC, mut balance) = (self.embed(pass, ids, batch)?, Balance::default());
         for layer in &self.layers {
-            x_BTC = layer.forward(self.kernels, &x_BTC, cache.as_deref_mut())?;
+            let Routed { output, auxiliary, expert_tokens } = layer.forward(pass, &x_BTC, cache.as_deref_mut())?;
+            balance.add(auxiliary, &expert_tokens)?;
+            x_BTC = output;
         }
         if let Some(cache) = cache {
             cache.advance(ids.len() / batch.max(1));
         }
-        self.norm.forward(self.kernels, &x_BTC)
+        Ok((self.norm.forward(self.kernels, &x_BTC)?, balance))
+    }
+
+    /// Loss of the last hidden states, with what the layers add to it.
+    fn head(&self, hidden_BTC: &Tensor, balance: &Balance, batch: &Batch, gradient: bool) -> Result<Losses> {
+        let z_loss = if gradient { self.options.z_loss } else { 0.0 };
+        let (loss, parts) =
+            linear_cross_entropy(self.kernels, hidden_BTC, &self.output_VC, &batch.targets, z_loss, gradient)?;
+        let total = match &balance.auxiliary {
+            Some(auxiliary) => (loss + auxiliary)?,
+            None => loss,
+        };
+        let expert_tokens = balance.expert_tokens.clone();
+        Ok(Losses { total, parts, auxiliary: balance.value()?, expert_tokens })
+    }
+
+    /// Gradients with the activations of one layer at a time: the forward pass keeps each layer's input only, and the
+    /// backward pass runs each layer again (Chen et al. 2016).
+    fn recomputed_gradients(&self, batch: &Batch, add: &mut dyn FnMut(usize, &Tensor) -> Result<()>) -> Result<Losses> {
+        let (pass, weight) = (self.pass(batch, true), batch.weight());
+        let mut inputs = vec![self.embed(&pass, &batch.inputs, batch.sequences)?.detach()];
+        let mut balance = Balance::default();
+        for layer in &self.layers {
+            let x_BTC = inputs.last().ok_or_else(|| candle_core::Error::msg("the model has no layer"))?;
+            let Routed { output, auxiliary, expert_tokens } = layer.forward(&pass, x_BTC, None)?;
+            balance.add(auxiliary.map(|a| a.detach()), &expert_tokens)?;
+            inputs.push(output.detach());
+        }
+        let differentiate = |objective: Tensor, x: Option<&Var>, add: &mut dyn FnMut(usize, &Tensor) -> Result<()>| {
+            let store = objective.backward()?;
+            for (index, parameter) in self.parameters.iter().enumerate() {
+                store.get(&parameter.var).map_or(Ok(()), |gradient| add(index, gradient))?;
+            }
+            Ok::<_, crate::Error>(x.and_then(|x| store.get(x).cloned()))
+        };
+        let unreached = || candle_core::Error::msg("the tape does not reach a layer's input");
+        let x = Var::from_tensor(&inputs.pop().ok_or_else(unreached)?)?;
+        let losses = self.head(&self.norm.forward(self.kernels, &x)?, &balance, batch, true)?;
+        let mut dx = differentiate(weighted(&losses.total, weight)?, Some(&x), add)?.ok_or_else(unreached)?;
+        for layer in self.layers.iter().rev() {
+            let x = Var::from_tensor(&inputs.pop().ok_or_else(unreached)?)?;
+            let Routed { output, auxiliary, .. } = layer.forward(&pass, &x, None)?;
+            let mut objective = (output * dx.detach())?.sum_all()?;
+            if let Some(auxiliary) = auxiliary {
+                objective = (objective + weighted(&auxiliary, weight)?)?;
+            }
+            dx = differentiate(objective, Some(&x), add)?.ok_or_else(unreached)?;
+        }
+        let embedded = self.embed(&pass, &batch.inputs, batch.sequences)?;
+        differentiate((embedded * dx.detach())?.sum_all()?, None, add)?;
+        Ok(losses)
     }
 }
 
@@ -126,13 +259,22 @@ impl LanguageModel for Llama {
         &self.parameters
     }
 
-    fn loss(&self, batch: &Batch, gradient: bool) -> Result<Tensor> {
-        let hidden_BTC = self.hidden(&batch.inputs, batch.sequences, None)?;
-        Ok(linear_cross_entropy(self.kernels, &hidden_BTC, &self.output_VC, &batch.targets, gradient)?)
+    fn losses(&self, batch: &Batch, gradient: bool) -> Result<Losses> {
+        let pass = self.pass(batch, gradient);
+        let (hidden_BTC, balance) = self.hidden(&pass, &batch.inputs, batch.sequences, None)?;
+        self.head(&hidden_BTC, &balance, batch, gradient)
+    }
+
+    fn gradients(&self, batch: &Batch, add: &mut dyn FnMut(usize, &Tensor) -> Result<()>) -> Result<Losses> {
+        match self.options.recompute {
+            true => self.recomputed_gradients(batch, add),
+            false => taped_gradients(self, batch, add),
+        }
     }
 
     fn logits(&self, ids: &Arc<[u32]>, batch: usize, cache: Option<&mut KvCache>) -> Result<Tensor> {
-        let hidden_BTC = self.hidden(ids, batch, cache)?.detach();
+        let pass = Pass::inference(self.kernels, cache.as_ref().map_or(0, |cache| cache.positions()));
+        let hidden_BTC = self.hidden(&pass, ids, batch, cache)?.0.detach();
         Ok(linear(self.kernels, &hidden_BTC, &self.output_VC)?.detach())
     }
 }
@@ -245,5 +387,81 @@ mod tests {
     fn a_sequence_beyond_the_positions_is_refused() {
         let ids: Arc<[u32]> = vec![0; 13].into();
         assert!(matches!(model(true).logits(&ids, 1, None), Err(crate::Error::PromptTooLong { tokens: 13, .. })));
+    }
+
+    fn gradients(model: &Llama, batch: &Batch) -> (Losses, Vec<Vec<f32>>) {
+        let mut sums: Vec<Vec<f32>> = model.parameters().iter().map(|p| vec![0.0; p.var.elem_count()]).collect();
+        let losses = model.gradients(batch, &mut |index, gradient| {
+            sums[index].iter_mut().zip(flat(gradient)).for_each(|(sum, g)| *sum += g);
+            Ok(())
+        });
+        (losses.unwrap(), sums)
+    }
+
+    /// A model with every option that changes the pass.
+    fn full_model(tie_embeddings: bool) -> Llama {
+        let moe = Some(crate::config::MoeConfig { aux_loss_alpha: 0.2, ..Default::default() });
+        let config = ModelShape { tie_embeddings, dropout: 0.1, moe, ..shape() }.config(None, None).unwrap();
+        let options = TrainingOptions { z_loss: 1e-2, dropout_seed: 3, ..TrainingOptions::default() };
+        Llama::init(&config, 5, &Device::Cpu).unwrap().with_training_options(options)
+    }
+
+    /// A batch with documents, samples, and targets that do not count.
+    fn packed_batch() -> Batch {
+        let batch = batch();
+        let mut targets = batch.targets.to_vec();
+        (targets[3], targets[8]) = (crate::data::IGNORED, crate::data::IGNORED);
+        let starts = [0, 0, 0, 0, 4, 4, 4, 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        Batch { targets: targets.into(), samples: vec![70, 9].into(), starts: Some(starts.to_vec().into()), ..batch }
+    }
+
+    #[test]
+    fn recomputed_gradients_equal_those_kept() {
+        for tied in [true, false] {
+            let kept = full_model(tied);
+            let options = TrainingOptions { recompute: true, ..*kept.training_options() };
+            let recomputed = kept.clone().with_training_options(options);
+            let ((a, a_grads), (b, b_grads)) =
+                (gradients(&kept, &packed_batch()), gradients(&recomputed, &packed_batch()));
+            assert_eq!((a.parts, a.auxiliary, a.expert_tokens), (b.parts, b.auxiliary, b.expert_tokens));
+            for ((parameter, a), b) in kept.parameters().iter().zip(&a_grads).zip(&b_grads) {
+                crate::ops::testing::assert_close(&parameter.name, a, b, 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn fused_and_plain_agree_with_every_option() {
+        let (fused, plain) = (full_model(true), full_model(true).with_kernels(Kernels::Plain));
+        let ((a, a_grads), (b, b_grads)) = (gradients(&fused, &packed_batch()), gradients(&plain, &packed_batch()));
+        assert!((a.parts.cross_entropy - b.parts.cross_entropy).abs() < 1e-5 && a.parts.z > 0.0);
+        for ((parameter, a), b) in fused.parameters().iter().zip(&a_grads).zip(&b_grads) {
+            crate::ops::testing::assert_close(&parameter.name, a, b, 2e-4);
+            assert!(a.iter().any(|g| *g != 0.0), "the gradient of {} is zero", parameter.name);
+        }
+    }
+
+    #[test]
+    fn standard_attention_equals_flash_attention() {
+        let flash = full_model(true);
+        let options = TrainingOptions { flash_attn: false, ..*flash.training_options() };
+        let standard = flash.clone().with_training_options(options);
+        let ((a, a_grads), (b, b_grads)) = (gradients(&flash, &packed_batch()), gradients(&standard, &packed_batch()));
+        assert!((a.parts.cross_entropy - b.parts.cross_entropy).abs() < 1e-5);
+        for ((parameter, a), b) in flash.parameters().iter().zip(&a_grads).zip(&b_grads) {
+            crate::ops::testing::assert_close(&parameter.name, a, b, 2e-4);
+        }
+    }
+
+    #[test]
+    fn dropout_changes_with_the_sample_and_is_for_training_only() {
+        let model = full_model(true);
+        let loss = |samples: [u64; 2], gradient| {
+            let batch = Batch { samples: samples.to_vec().into(), ..batch() };
+            model.losses(&batch, gradient).unwrap().parts.cross_entropy
+        };
+        assert_eq!(loss([1, 2], true), loss([1, 2], true));
+        assert_ne!(loss([1, 2], true), loss([1, 3], true));
+        assert_eq!(loss([1, 2], false), loss([5, 6], false));
     }
 }

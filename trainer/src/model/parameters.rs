@@ -122,24 +122,32 @@ pub fn parameter_count(config: &ModelConfig) -> u64 {
     specs(config).iter().map(|spec| spec.elements() as u64).sum()
 }
 
-/// Elements of the weights that are used in matrix products: all matrices but an untied input embedding.
+/// Elements of the weights that a token meets in matrix products: all matrices but an untied input embedding, and of
+/// the routed experts only those chosen.
 pub fn matrix_parameter_count(config: &ModelConfig) -> u64 {
     let matrices = specs(config).into_iter().filter(|spec| spec.shape.len() > 1);
     let used = |spec: &ParameterSpec| config.tie_word_embeddings || spec.name != "model.embed_tokens.weight";
-    matrices.filter(used).map(|spec| spec.elements() as u64).sum()
+    let met = |spec: ParameterSpec| {
+        let elements = spec.elements() as u64;
+        match (&config.moe, spec.shape.len()) {
+            (Some(moe), 3) => elements * moe.num_experts_per_tok as u64 / moe.n_routed_experts.max(1) as u64,
+            _ => elements,
+        }
+    };
+    matrices.filter(used).map(met).sum()
 }
 
-/// The table of a Llama's weights, in the order of the forward pass.
+/// The table of a model's weights, in the order of the forward pass.
 ///
+/// Names are those of Hugging Face's `LlamaForCausalLM`, or of `GraniteMoeSharedForCausalLM` where there are experts:
+/// all experts' gate and value projections are one tensor `[E, 2F, C]`, their output projections `[E, C, F]`.
 /// Matrices start normal(0, `initializer_range`); those that write into the residual stream are divided by
 /// `sqrt(2 n_layers)`, so that its variance does not grow with depth (Radford et al. 2019).
 pub fn specs(config: &ModelConfig) -> Vec<ParameterSpec> {
     let (hidden, head) = (config.hidden_size, config.head_size());
     let (queries, keys) = (config.num_attention_heads * head, config.kv_heads() * head);
-    let inner = config.intermediate_size;
     let normal = Init::Normal(config.initializer_range);
     let residual = Init::Normal(config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt());
-    let spec = |name: String, shape: &[usize], init| ParameterSpec { name, shape: shape.to_vec(), init };
     let mut table = vec![spec("model.embed_tokens.weight".into(), &[config.vocab_size, hidden], normal)];
     for layer in 0..config.num_hidden_layers {
         let of = |name: &str| format!("model.layers.{layer}.{name}.weight");
@@ -150,14 +158,43 @@ pub fn specs(config: &ModelConfig) -> Vec<ParameterSpec> {
             spec(of("self_attn.v_proj"), &[keys, hidden], normal),
             spec(of("self_attn.o_proj"), &[hidden, queries], residual),
             spec(of("post_attention_layernorm"), &[hidden], Init::Ones),
-            spec(of("mlp.gate_proj"), &[inner, hidden], normal),
-            spec(of("mlp.up_proj"), &[inner, hidden], normal),
-            spec(of("mlp.down_proj"), &[hidden, inner], residual),
         ]);
+        table.extend(feed_forward_specs(config, of, normal, residual));
     }
     table.push(spec("model.norm.weight".into(), &[hidden], Init::Ones));
     if !config.tie_word_embeddings {
         table.push(spec("lm_head.weight".into(), &[config.vocab_size, hidden], normal));
+    }
+    table
+}
+
+fn spec(name: String, shape: &[usize], init: Init) -> ParameterSpec {
+    ParameterSpec { name, shape: shape.to_vec(), init }
+}
+
+fn feed_forward_specs(
+    config: &ModelConfig,
+    of: impl Fn(&str) -> String,
+    normal: Init,
+    residual: Init,
+) -> Vec<ParameterSpec> {
+    let (hidden, inner, shared) = (config.hidden_size, config.intermediate_size, config.shared_size());
+    let Some(moe) = &config.moe else {
+        return vec![
+            spec(of("mlp.gate_proj"), &[inner, hidden], normal),
+            spec(of("mlp.up_proj"), &[inner, hidden], normal),
+            spec(of("mlp.down_proj"), &[hidden, inner], residual),
+        ];
+    };
+    let experts = moe.n_routed_experts;
+    let mut table = vec![
+        spec(of("block_sparse_moe.router.layer"), &[experts, hidden], normal),
+        spec(of("block_sparse_moe.input_linear"), &[experts, 2 * inner, hidden], normal),
+        spec(of("block_sparse_moe.output_linear"), &[experts, hidden, inner], residual),
+    ];
+    if shared > 0 {
+        table.push(spec(of("shared_mlp.input_linear"), &[2 * shared, hidden], normal));
+        table.push(spec(of("shared_mlp.output_linear"), &[hidden, shared], residual));
     }
     table
 }

@@ -1,27 +1,42 @@
 //! Causal attention with grouped queries (Ainslie et al. 2023).
 //!
 //! The fused form goes through each head in blocks of query rows (as FlashAttention, Dao et al. 2022, with one block
-//! of keys): it never holds the `T x T` matrix, computes only the half below the diagonal, and its backward computes
-//! the probabilities again instead of storing them.
+//! of keys): it never holds the `T x T` matrix, computes only the half below the diagonal and, where documents are
+//! masked, only from the first document of the block on, and its backward computes the probabilities again instead of
+//! storing them.
+
+use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::gemm::{Matrix, On, Write, gemm};
 use super::vector::{dot, exp_shifted, scale, vectorized};
-use super::{Kernels, slice};
+use super::{Dropout, Kernels, slice};
 
 /// Query rows a block.
 const BLOCK_ROWS: usize = 64;
+
+/// What attention does beyond being causal.
+#[derive(Debug, Clone, Default)]
+pub struct AttentionOptions {
+    /// For each position `[B, T]`, the first position of its sequence that it may see: its document's first. They
+    /// never fall within a sequence.
+    pub starts: Option<Arc<[u32]>>,
+    /// Dropout on the probabilities; element `(head * T + query) * T + key` of a sequence.
+    pub dropout: Option<Dropout>,
+}
 
 /// Attention of `q [B, T, H, D]` over `k, v [B, T, K, D]`; each position sees itself and what came before.
 ///
 /// # Errors
 /// Where shapes, precision or device do not fit; `K` must divide `H`.
-pub fn attention(kernels: Kernels, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+pub fn attention(kernels: Kernels, q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
     match kernels {
-        Kernels::Fused => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention),
-        Kernels::Plain => attention_cached(q, k, v, 0),
+        Kernels::Fused => {
+            q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { options: options.clone() })
+        }
+        Kernels::Plain => plain(q, k, v, 0, options),
     }
 }
 
@@ -30,6 +45,10 @@ pub fn attention(kernels: Kernels, q: &Tensor, k: &Tensor, v: &Tensor) -> Result
 /// # Errors
 /// As [`attention`].
 pub fn attention_cached(q: &Tensor, k: &Tensor, v: &Tensor, offset: usize) -> Result<Tensor> {
+    plain(q, k, v, offset, &AttentionOptions::default())
+}
+
+fn plain(q: &Tensor, k: &Tensor, v: &Tensor, offset: usize, options: &AttentionOptions) -> Result<Tensor> {
     let (batch, queries, heads, head_dim) = q.dims4()?;
     let (_, keys, kv_heads, _) = k.dims4()?;
     let group = heads / kv_heads;
@@ -38,21 +57,34 @@ pub fn attention_cached(q: &Tensor, k: &Tensor, v: &Tensor, offset: usize) -> Re
     let k_t = k.permute((0, 2, 3, 1))?.contiguous()?;
     let v = v.transpose(1, 2)?.contiguous()?;
     let scores = (q.matmul(&k_t)? * (head_dim as f64).powf(-0.5))?;
-    let mask = causal_mask(group, queries, keys, offset, &scores)?;
+    let mask = match &options.starts {
+        None => causal_mask(&vec![0; queries], group, keys, offset, &scores)?,
+        Some(starts) => {
+            let masks = starts.chunks(queries).map(|starts| causal_mask(starts, group, keys, offset, &scores));
+            Tensor::stack(&masks.collect::<Result<Vec<_>>>()?, 0)?.unsqueeze(1)?
+        }
+    };
     let probabilities = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
+    let probabilities = super::dropout(Kernels::Plain, &probabilities, options.dropout.as_ref())?;
     let out = probabilities.matmul(&v)?.reshape((batch, kv_heads, group, queries, head_dim))?;
     out.permute((0, 3, 1, 2, 4))?.contiguous()?.reshape((batch, queries, heads, head_dim))
 }
 
 /// 0 where a query sees a key, minus infinity where it does not; `[group * queries, keys]`.
-fn causal_mask(group: usize, queries: usize, keys: usize, offset: usize, like: &Tensor) -> Result<Tensor> {
-    let value = |row: usize, key: usize| if key <= row % queries + offset { 0f32 } else { f32::NEG_INFINITY };
+fn causal_mask(starts: &[u32], group: usize, keys: usize, offset: usize, like: &Tensor) -> Result<Tensor> {
+    let queries = starts.len();
+    let value = |row: usize, key: usize| {
+        let seen = key <= row % queries + offset && key >= starts[row % queries] as usize;
+        if seen { 0f32 } else { f32::NEG_INFINITY }
+    };
     let rows = group * queries;
     let mask: Vec<f32> = (0..rows * keys).map(|i| value(i / keys, i % keys)).collect();
     Tensor::from_vec(mask, (rows, keys), like.device())?.to_dtype(like.dtype())
 }
 
-struct Attention;
+struct Attention {
+    options: AttentionOptions,
+}
 
 /// Sizes of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,16 +137,15 @@ impl Sizes {
         batch * self.positions * self.q_stride() + (kv_head * self.group() + member) * self.head_dim
     }
 
+    /// Number of the query head that group member `member` of a task is.
+    fn query_head(self, task: usize, member: usize) -> usize {
+        task % self.kv_heads * self.group() + member
+    }
+
     /// Where the keys and values of a task start.
     fn kv_start(self, task: usize) -> usize {
         let (batch, kv_head) = (task / self.kv_heads, task % self.kv_heads);
         batch * self.positions * self.kv_stride() + kv_head * self.head_dim
-    }
-
-    fn blocks(self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.positions)
-            .step_by(BLOCK_ROWS)
-            .map(move |first| (first, (first + BLOCK_ROWS).min(self.positions) - first))
     }
 
     fn softmax_scale(self) -> f32 {
@@ -122,36 +153,95 @@ impl Sizes {
     }
 }
 
+/// A block of query rows, and the keys that any of them sees.
+#[derive(Clone, Copy)]
+struct Block {
+    /// First query.
+    first: usize,
+    /// Queries.
+    rows: usize,
+    /// First key.
+    low: usize,
+}
+
+impl Block {
+    /// Keys.
+    fn width(self) -> usize {
+        self.first + self.rows - self.low
+    }
+}
+
 /// The inputs of one key head: slices that start at its first element.
 #[derive(Clone, Copy)]
 struct Head<'a> {
     sizes: Sizes,
+    /// Sequence of the batch.
+    sequence: usize,
     k: &'a [f32],
     v: &'a [f32],
+    /// First position seen, for each of the sequence's.
+    starts: Option<&'a [u32]>,
+    dropout: Option<&'a Dropout>,
 }
 
 impl<'a> Head<'a> {
-    fn keys(&self, count: usize) -> Matrix<'a> {
-        Matrix::strided(self.k, count, self.sizes.head_dim, self.sizes.kv_stride())
+    fn new(sizes: Sizes, task: usize, k: &'a [f32], v: &'a [f32], options: &'a AttentionOptions) -> Head<'a> {
+        let (start, sequence) = (sizes.kv_start(task), task / sizes.kv_heads);
+        let starts = options.starts.as_ref();
+        let starts = starts.and_then(|s| s.get(sequence * sizes.positions..(sequence + 1) * sizes.positions));
+        Head { sizes, sequence, k: &k[start..], v: &v[start..], starts, dropout: options.dropout.as_ref() }
     }
 
-    fn values(&self, count: usize) -> Matrix<'a> {
-        Matrix::strided(self.v, count, self.sizes.head_dim, self.sizes.kv_stride())
+    fn start(&self, query: usize) -> usize {
+        self.starts.map_or(0, |starts| starts[query] as usize)
     }
 
-    /// Attention probabilities of `rows` queries from position `first` on, over the first `first + rows` keys.
-    fn probabilities(&self, out: &mut [f32], queries: Matrix, first: usize, rows: usize) {
-        let width = first + rows;
-        gemm(out, width, Write::Replace, queries, self.keys(width).t(), On::ThisThread);
+    fn blocks(self) -> impl Iterator<Item = Block> {
+        let positions = self.sizes.positions;
+        let block = move |first: usize| {
+            let rows = (first + BLOCK_ROWS).min(positions) - first;
+            Block { first, rows, low: self.start(first).min(first) }
+        };
+        (0..positions).step_by(BLOCK_ROWS).map(block)
+    }
+
+    fn keys(&self, block: Block) -> Matrix<'a> {
+        let stride = self.sizes.kv_stride();
+        Matrix::strided(&self.k[block.low * stride..], block.width(), self.sizes.head_dim, stride)
+    }
+
+    fn values(&self, block: Block) -> Matrix<'a> {
+        let stride = self.sizes.kv_stride();
+        Matrix::strided(&self.v[block.low * stride..], block.width(), self.sizes.head_dim, stride)
+    }
+
+    /// Attention probabilities of a block's queries over its keys.
+    fn probabilities(&self, out: &mut [f32], queries: Matrix, block: Block) {
+        let width = block.width();
+        gemm(out, width, Write::Replace, queries, self.keys(block).t(), On::ThisThread);
         let factor = self.sizes.softmax_scale();
         vectorized(|| {
-            for (row, scores) in out.chunks_exact_mut(width).take(rows).enumerate() {
-                let (seen, unseen) = scores.split_at_mut(first + row + 1);
+            for (row, scores) in out.chunks_exact_mut(width).take(block.rows).enumerate() {
+                let query = block.first + row;
+                let (seen, later) = scores.split_at_mut(query + 1 - block.low);
+                let (earlier, seen) = seen.split_at_mut(self.start(query).clamp(block.low, query) - block.low);
                 let (sum, _) = exp_shifted(seen, factor);
                 scale(seen, 1.0 / sum);
-                unseen.fill(0.0);
+                earlier.fill(0.0);
+                later.fill(0.0);
             }
         });
+    }
+
+    /// Multiplies the elements of a block of probabilities of query head `head` by their dropout factors.
+    fn drop(&self, values: &mut [f32], head: usize, block: Block) {
+        let (Some(dropout), positions, width) = (self.dropout, self.sizes.positions, block.width()) else { return };
+        for (row, values) in values.chunks_exact_mut(width).take(block.rows).enumerate() {
+            let first = ((head * positions + block.first + row) * positions + block.low) as u64;
+            for (element, value) in (first..).zip(values) {
+                *value *= dropout.factor(self.sequence, element);
+            }
+        }
     }
 }
 
@@ -177,12 +267,13 @@ fn forward_head(q: &[f32], head: Head, task: usize) -> Vec<f32> {
     let mut scores = vec![0f32; BLOCK_ROWS * sizes.positions];
     for member in 0..sizes.group() {
         let q = &q[sizes.q_start(task, member)..];
-        for (first, rows) in sizes.blocks() {
-            let queries = Matrix::strided(&q[first * sizes.q_stride()..], rows, dim, sizes.q_stride());
-            head.probabilities(&mut scores, queries, first, rows);
-            let probabilities = Matrix::dense(&scores, rows, first + rows);
-            let out = &mut out[first * width + member * dim..];
-            gemm(out, width, Write::Replace, probabilities, head.values(first + rows), On::ThisThread);
+        for block in head.blocks() {
+            let queries = Matrix::strided(&q[block.first * sizes.q_stride()..], block.rows, dim, sizes.q_stride());
+            head.probabilities(&mut scores, queries, block);
+            head.drop(&mut scores, sizes.query_head(task, member), block);
+            let probabilities = Matrix::dense(&scores, block.rows, block.width());
+            let out = &mut out[block.first * width + member * dim..];
+            gemm(out, width, Write::Replace, probabilities, head.values(block), On::ThisThread);
         }
     }
     out
@@ -196,22 +287,24 @@ fn backward_head(q: &[f32], out: &[f32], dout: &[f32], head: Head, task: usize) 
     let mut probabilities = vec![0f32; BLOCK_ROWS * sizes.positions];
     let mut scores = vec![0f32; BLOCK_ROWS * sizes.positions];
     for member in 0..sizes.group() {
-        let start = sizes.q_start(task, member);
-        for (first, rows) in sizes.blocks() {
-            let (at, keys) = (start + first * stride, first + rows);
+        let (start, query_head) = (sizes.q_start(task, member), sizes.query_head(task, member));
+        for block in head.blocks() {
+            let (at, rows, keys) = (start + block.first * stride, block.rows, block.width());
             let queries = Matrix::strided(&q[at..], rows, dim, stride);
             let dqueries_out = Matrix::strided(&dout[at..], rows, dim, stride);
-            head.probabilities(&mut probabilities, queries, first, rows);
-            gemm(&mut scores, keys, Write::Replace, dqueries_out, head.values(keys).t(), On::ThisThread);
+            head.probabilities(&mut probabilities, queries, block);
+            gemm(&mut scores, keys, Write::Replace, dqueries_out, head.values(block).t(), On::ThisThread);
+            head.drop(&mut scores, query_head, block);
             vectorized(|| {
                 score_gradients(&mut scores, &probabilities, &out[at..], &dout[at..], sizes, keys, rows);
             });
+            head.drop(&mut probabilities, query_head, block);
             let p = Matrix::dense(&probabilities, rows, keys);
             let ds = Matrix::dense(&scores, rows, keys);
-            let dq = &mut gradients.dq[first * width + member * dim..];
-            gemm(dq, width, Write::Replace, ds, head.keys(keys), On::ThisThread);
-            gemm(&mut gradients.dk, dim, Write::Add, ds.t(), queries, On::ThisThread);
-            gemm(&mut gradients.dv, dim, Write::Add, p.t(), dqueries_out, On::ThisThread);
+            let dq = &mut gradients.dq[block.first * width + member * dim..];
+            gemm(dq, width, Write::Replace, ds, head.keys(block), On::ThisThread);
+            gemm(&mut gradients.dk[block.low * dim..], dim, Write::Add, ds.t(), queries, On::ThisThread);
+            gemm(&mut gradients.dv[block.low * dim..], dim, Write::Add, p.t(), dqueries_out, On::ThisThread);
         }
     }
     gradients
@@ -245,22 +338,22 @@ impl HeadGradients {
 }
 
 /// The outputs `[B, T, H, D]`.
-pub fn forward(q: &[f32], k: &[f32], v: &[f32], sizes: Sizes) -> Vec<f32> {
-    let task = |task: usize| {
-        let start = sizes.kv_start(task);
-        forward_head(q, Head { sizes, k: &k[start..], v: &v[start..] }, task)
-    };
+pub fn forward(q: &[f32], k: &[f32], v: &[f32], sizes: Sizes, options: &AttentionOptions) -> Vec<f32> {
+    let task = |task: usize| forward_head(q, Head::new(sizes, task, k, v, options), task);
     let parts: Vec<Vec<f32>> = (0..sizes.tasks()).into_par_iter().map(task).collect();
     let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
     interleave(sizes, sizes.group() * sizes.head_dim, &parts)
 }
 
-/// The gradients of queries, keys and values; `out` is what [`forward`] gave.
-pub fn backward(q: &[f32], k: &[f32], v: &[f32], out: &[f32], dout: &[f32], sizes: Sizes) -> [Vec<f32>; 3] {
-    let task = |task: usize| {
-        let start = sizes.kv_start(task);
-        backward_head(q, out, dout, Head { sizes, k: &k[start..], v: &v[start..] }, task)
-    };
+/// The gradients of queries, keys and values; `out` is what [`forward`] gave with the same options.
+pub fn backward(
+    (q, k, v): (&[f32], &[f32], &[f32]),
+    out: &[f32],
+    dout: &[f32],
+    sizes: Sizes,
+    options: &AttentionOptions,
+) -> [Vec<f32>; 3] {
+    let task = |task: usize| backward_head(q, out, dout, Head::new(sizes, task, k, v, options), task);
     let parts: Vec<HeadGradients> = (0..sizes.tasks()).into_par_iter().map(task).collect();
     let gather = |width, of: fn(&HeadGradients) -> &[f32]| {
         let parts: Vec<&[f32]> = parts.iter().map(of).collect();
@@ -286,7 +379,7 @@ impl CustomOp3 for Attention {
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = Sizes::new(q_l.dims(), k_l.dims(), v_l.dims())?;
         let (q, k, v) = (slice::of_storage(q, q_l)?, slice::of_storage(k, k_l)?, slice::of_storage(v, v_l)?);
-        Ok(slice::into_storage(forward(q, k, v, sizes), q_l.shape()))
+        Ok(slice::into_storage(forward(q, k, v, sizes, &self.options), q_l.shape()))
     }
 
     fn bwd(
@@ -301,7 +394,7 @@ impl CustomOp3 for Attention {
         let dout = dout.contiguous()?;
         let (q_values, k_values, v_values) = (slice::of_tensor(q)?, slice::of_tensor(k)?, slice::of_tensor(v)?);
         let (out, dout) = (slice::of_tensor(out)?, slice::of_tensor(&dout)?);
-        let [dq, dk, dv] = backward(&q_values, &k_values, &v_values, &out, &dout, sizes);
+        let [dq, dk, dv] = backward((&q_values, &k_values, &v_values), &out, &dout, sizes, &self.options);
         let tensor = |values, like: &Tensor| slice::into_tensor(values, like.shape()).map(Some);
         Ok((tensor(dq, q)?, tensor(dk, k)?, tensor(dv, v)?))
     }
@@ -312,11 +405,46 @@ mod tests {
     use super::*;
     use crate::ops::testing::{assert_same, var};
 
-    fn compare(positions: usize, heads: usize, kv_heads: usize) {
+    fn compare_with(positions: usize, heads: usize, kv_heads: usize, options: &AttentionOptions) {
         let q = var(&[2, positions, heads, 8], 1);
         let (k, v) = (var(&[2, positions, kv_heads, 8], 2), var(&[2, positions, kv_heads, 8], 3));
-        let run = |kernels| move |v: &[candle_core::Var]| attention(kernels, &v[0], &v[1], &v[2]);
+        let run = |kernels| move |v: &[candle_core::Var]| attention(kernels, &v[0], &v[1], &v[2], options);
         assert_same(&[q, k, v], run(Kernels::Fused), run(Kernels::Plain));
+    }
+
+    fn compare(positions: usize, heads: usize, kv_heads: usize) {
+        compare_with(positions, heads, kv_heads, &AttentionOptions::default());
+    }
+
+    /// Documents of 1, 2, 3, ... positions in the first sequence, one that crosses blocks in the second.
+    fn starts(positions: usize) -> Arc<[u32]> {
+        let mut starts: Vec<u32> = (1..).flat_map(|n: u32| vec![n * (n - 1) / 2; n as usize]).take(positions).collect();
+        starts.extend((0..positions as u32).map(|p| if p < 50 { 0 } else { 50 }));
+        starts.into()
+    }
+
+    #[test]
+    fn fused_equals_plain_with_masked_documents() {
+        let positions = BLOCK_ROWS * 2 + 3;
+        compare_with(positions, 4, 2, &AttentionOptions { starts: Some(starts(positions)), dropout: None });
+    }
+
+    #[test]
+    fn fused_equals_plain_with_dropout_and_masked_documents() {
+        let (positions, dropout) = (BLOCK_ROWS + 9, Some(Dropout::new(0.2, 1, "attention", &[5, 6])));
+        compare_with(positions, 4, 2, &AttentionOptions { starts: None, dropout: dropout.clone() });
+        compare_with(positions, 4, 2, &AttentionOptions { starts: Some(starts(positions)), dropout });
+    }
+
+    #[test]
+    fn a_masked_document_equals_the_document_alone() {
+        let (q, k, v) = (var(&[1, 9, 2, 4], 1), var(&[1, 9, 2, 4], 2), var(&[1, 9, 2, 4], 3));
+        let options = AttentionOptions { starts: Some(vec![0, 0, 0, 0, 4, 4, 4, 4, 4].into()), dropout: None };
+        let whole = attention(Kernels::Fused, &q, &k, &v, &options).unwrap().narrow(1, 4, 5).unwrap();
+        let part = |x: &candle_core::Var| x.narrow(1, 4, 5).unwrap();
+        let alone = attention(Kernels::Fused, &part(&q), &part(&k), &part(&v), &AttentionOptions::default()).unwrap();
+        let flat = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        crate::ops::testing::assert_close("document", &flat(whole), &flat(alone), 1e-6);
     }
 
     #[test]
@@ -336,7 +464,7 @@ mod tests {
         let changed = Tensor::cat(&[v.narrow(1, 0, 4).unwrap(), other.as_tensor().clone()], 1).unwrap();
         for kernels in [Kernels::Fused, Kernels::Plain] {
             let first_four = |v: &Tensor| {
-                let out = attention(kernels, &q, &k, v).unwrap().narrow(1, 0, 4).unwrap();
+                let out = attention(kernels, &q, &k, v, &AttentionOptions::default()).unwrap().narrow(1, 0, 4).unwrap();
                 out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
             };
             assert_eq!(first_four(&v), first_four(&changed));
@@ -346,6 +474,6 @@ mod tests {
     #[test]
     fn keys_that_do_not_fit_are_an_error() {
         let (q, k) = (var(&[1, 5, 4, 4], 1), var(&[1, 5, 3, 4], 2));
-        assert!(attention(Kernels::Fused, &q, &k, &k).is_err());
+        assert!(attention(Kernels::Fused, &q, &k, &k, &AttentionOptions::default()).is_err());
     }
 }

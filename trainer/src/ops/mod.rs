@@ -12,7 +12,9 @@ use candle_core::{DType, Device, Tensor};
 
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+mod dropout;
 pub(crate) mod embedding;
+mod experts;
 pub(crate) mod gemm;
 mod linear;
 pub(crate) mod rms_norm;
@@ -21,14 +23,16 @@ mod slice;
 pub(crate) mod swiglu;
 pub(crate) mod vector;
 
-pub use self::attention::{attention, attention_cached};
-pub use self::cross_entropy::linear_cross_entropy;
+pub use self::attention::{AttentionOptions, attention, attention_cached};
+pub use self::cross_entropy::{LossParts, linear_cross_entropy};
+pub use self::dropout::{Dropout, dropout};
 pub use self::embedding::embedding;
+pub use self::experts::{Routing, combine, expert_linear, gather};
 pub use self::linear::linear;
 pub use self::rms_norm::rms_norm;
-pub use self::rope::{RopeTable, rope};
+pub use self::rope::{Places, RopeTable, rope};
 pub(crate) use self::slice::of_tensor as elements;
-pub use self::swiglu::swiglu;
+pub use self::swiglu::{swiglu, swiglu_packed};
 
 /// Which form of the operations runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

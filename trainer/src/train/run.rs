@@ -16,7 +16,6 @@ use crate::data::{Loader, Source, Windows};
 use crate::engine::EngineStep;
 use crate::error::{Error, Result};
 use crate::model::{LanguageModel, Llama};
-use crate::ops::Kernels;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::schedule::Schedule;
 
@@ -109,6 +108,17 @@ fn lock(out: &Path) -> Result<File> {
     }
 }
 
+fn schedule_of(config: &TrainConfig, total_steps: u64) -> Schedule {
+    Schedule {
+        decay: config.schedule,
+        peak: config.learning_rate,
+        minimum: config.min_lr,
+        warmup_steps: config.warmup_iters,
+        decay_steps: (total_steps as f64 * config.decay_fraction).ceil() as u64,
+        total_steps,
+    }
+}
+
 fn find_start(config: &TrainConfig, checkpoints: &Checkpoints) -> Result<Start> {
     match &config.resume {
         Resume::Auto => Ok(checkpoints.latest()?.map_or(Start::New, Start::After)),
@@ -132,9 +142,9 @@ fn find_start(config: &TrainConfig, checkpoints: &Checkpoints) -> Result<Start> 
 
 /// The fastest step for a model.
 fn step_for(model: Llama, optimizer: AdamW) -> Result<Box<dyn TrainStep>> {
-    Ok(match model.kernels() {
-        Kernels::Fused => Box::new(EngineStep::new(model, optimizer)?),
-        Kernels::Plain => Box::new(AutogradStep::new(model, optimizer)),
+    Ok(match EngineStep::supports(&model) {
+        true => Box::new(EngineStep::new(model, optimizer)?),
+        false => Box::new(AutogradStep::new(model, optimizer)),
     })
 }
 
@@ -182,12 +192,7 @@ impl Run {
             sequence_length: config.sequence_length,
             seed: config.seed,
         };
-        let schedule = Schedule {
-            peak: config.learning_rate,
-            minimum: config.min_lr,
-            warmup_steps: config.warmup_iters,
-            total_steps: config.total_steps(train.count()),
-        };
+        let schedule = schedule_of(&config, config.total_steps(train.count(), 1));
         let lock = lock(&config.out)?;
         let checkpoints = Checkpoints::of_run(&config.out);
         let start = find_start(&config, &checkpoints)?;
@@ -199,13 +204,13 @@ impl Run {
         };
         let (step, made, tokens) = match &start {
             Start::New => {
-                let model = Llama::init(model, config.seed, device)?;
+                let model = Llama::init(model, config.seed, device)?.with_training_options(config.training_options());
                 let optimizer = AdamW::new(adamw, model.parameters());
                 (step_for(model, optimizer)?, 0, 0)
             }
             Start::After(CheckpointFolder { path, .. }) => {
                 let state = read_state(path)?;
-                let loaded = load_model(path, device)?;
+                let loaded = load_model(path, device)?.with_training_options(config.training_options());
                 check_same(path, model, &loaded, &identity, &state)?;
                 let moments = load_optimizer(path, loaded.parameters())?;
                 (step_for(loaded, AdamW::restore(adamw, moments, state.step))?, state.step, state.tokens)
@@ -258,7 +263,7 @@ impl Run {
     /// # Errors
     /// Where reading, computing or writing fails, or loss or gradient norm are not finite; the last checkpoint stays.
     pub fn train(mut self, observer: &mut dyn Observer) -> Result<Summary> {
-        let samples = self.made * self.config.global_batch();
+        let samples = self.made * self.config.global_batch(1);
         let mut metrics = Metrics::resume(&self.config.out, self.made)?;
         let workers = self.config.num_workers;
         let mut loader = Loader::new(self.train.clone(), self.config.batch_size, samples, workers)?;
@@ -305,7 +310,7 @@ impl Run {
         let (mut loss, mut tokens) = (0f64, 0u64);
         for _ in 0..self.config.accumulation_steps {
             let batch = loader.next_batch()?;
-            loss += self.step.micro_batch(&batch)? / self.config.accumulation_steps as f64;
+            loss += self.step.micro_batch(&batch)?.parts.cross_entropy / self.config.accumulation_steps as f64;
             tokens += batch.tokens();
         }
         finite(step, "loss", loss)?;
@@ -334,7 +339,7 @@ impl Run {
             format_version: checkpoint::STATE_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             step: self.made,
-            samples: self.made * self.config.global_batch(),
+            samples: self.made * self.config.global_batch(1),
             tokens: self.tokens,
             threads: rayon::current_num_threads(),
             data: self.identity.clone(),

@@ -6,17 +6,31 @@ use super::Gradients;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::model::LanguageModel;
-use crate::ops::elements;
 use crate::ops::vector::add_large;
+use crate::ops::{LossParts, elements};
 use crate::optimizer::AdamW;
+
+/// The loss of a micro-batch.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MicroLoss {
+    /// Cross-entropy and z-loss.
+    pub parts: LossParts,
+    /// Auxiliary loss of the experts.
+    pub auxiliary: f64,
+    /// Tokens sent to each expert, layer by layer; empty without experts.
+    pub expert_tokens: Vec<u64>,
+}
 
 /// What computes an optimizer step.
 pub trait TrainStep {
-    /// Forward and backward of a micro-batch, whose gradient is added to the step's; returns its mean loss.
+    /// Forward and backward of a micro-batch, whose gradient is added to the step's; returns its loss.
     ///
     /// # Errors
     /// Where the batch does not fit the model.
-    fn micro_batch(&mut self, batch: &Batch) -> Result<f64>;
+    fn micro_batch(&mut self, batch: &Batch) -> Result<MicroLoss>;
+
+    /// The gradients since the last update.
+    fn gradients(&mut self) -> &mut Gradients;
 
     /// The norm of the mean gradient over the micro-batches since the last update.
     ///
@@ -30,7 +44,7 @@ pub trait TrainStep {
     /// Where a tensor operation fails.
     fn update(&mut self, learning_rate: f64, norm: f64, grad_clip: f64) -> Result<()>;
 
-    /// Mean loss of a batch, without gradient.
+    /// Mean cross-entropy of a batch, without gradient.
     ///
     /// # Errors
     /// Where the batch does not fit the model.
@@ -58,15 +72,17 @@ impl<M: LanguageModel> AutogradStep<M> {
 }
 
 impl<M: LanguageModel> TrainStep for AutogradStep<M> {
-    fn micro_batch(&mut self, batch: &Batch) -> Result<f64> {
-        let loss = self.model.loss(batch, true)?;
-        let mut store = loss.backward()?;
-        for (parameter, sum) in self.model.parameters().iter().zip(self.gradients.next_micro_batch()) {
-            let missing = || candle_core::Error::msg(format!("the tape does not reach {}", parameter.name));
-            let gradient = store.remove(&parameter.var).ok_or_else(missing)?.contiguous()?;
-            add_large(sum, &elements(&gradient)?);
-        }
-        Ok(f64::from(loss.to_scalar::<f32>()?))
+    fn micro_batch(&mut self, batch: &Batch) -> Result<MicroLoss> {
+        let sums = self.gradients.next_micro_batch(batch.weight());
+        let losses = self.model.gradients(batch, &mut |index, gradient| {
+            add_large(&mut sums[index], &elements(&gradient.contiguous()?)?);
+            Ok(())
+        })?;
+        Ok(MicroLoss { parts: losses.parts, auxiliary: losses.auxiliary, expert_tokens: losses.expert_tokens })
+    }
+
+    fn gradients(&mut self) -> &mut Gradients {
+        &mut self.gradients
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
@@ -78,7 +94,7 @@ impl<M: LanguageModel> TrainStep for AutogradStep<M> {
     }
 
     fn loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(f64::from(self.model.loss(batch, false)?.to_scalar::<f32>()?))
+        Ok(self.model.losses(batch, false)?.parts.cross_entropy)
     }
 
     fn model(&self) -> &dyn LanguageModel {
@@ -116,16 +132,23 @@ mod tests {
     /// The micro-batches of `batch`, one sequence each.
     fn halves(batch: &Batch) -> Vec<Batch> {
         let (inputs, targets) = (batch.inputs.chunks(6), batch.targets.chunks(6));
-        let one = |(i, t): (&[u32], &[u32])| Batch { inputs: i.into(), targets: t.into(), sequences: 1, positions: 6 };
-        inputs.zip(targets).map(one).collect()
+        let alone = |(i, t): (&[u32], &[u32])| Batch {
+            inputs: i.into(),
+            targets: t.into(),
+            sequences: 1,
+            samples: vec![0].into(),
+            ..batch.clone()
+        };
+        inputs.zip(targets).map(alone).collect()
     }
 
     #[test]
     fn accumulated_micro_batches_equal_one_batch() {
         let (mut whole, mut parts) = (step(), step());
         let batch = batch(4);
-        let loss = whole.micro_batch(&batch).unwrap();
-        let losses: Vec<f64> = halves(&batch).iter().map(|half| parts.micro_batch(half).unwrap()).collect();
+        let of = |step: &mut AutogradStep<Llama>, batch| step.micro_batch(batch).unwrap().parts.cross_entropy;
+        let loss = of(&mut whole, &batch);
+        let losses: Vec<f64> = halves(&batch).iter().map(|half| of(&mut parts, half)).collect();
         assert!((loss - losses.iter().sum::<f64>() / 4.0).abs() < 1e-6);
         let (a, b) = (whole.gradient_norm().unwrap(), parts.gradient_norm().unwrap());
         assert!((a - b).abs() < 1e-5 * a, "{a} {b}");
@@ -133,6 +156,19 @@ mod tests {
         parts.update(1e-2, b, 1.0).unwrap();
         let (a, b) = (whole.loss(&batch).unwrap(), parts.loss(&batch).unwrap());
         assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+
+    #[test]
+    fn targets_count_alike_however_many_their_micro_batch_has() {
+        let (mut whole, mut parts) = (step(), step());
+        let mut batch = batch(2);
+        let mut targets = batch.targets.to_vec();
+        targets[..5].fill(crate::data::IGNORED);
+        batch.targets = targets.into();
+        whole.micro_batch(&batch).unwrap();
+        halves(&batch).iter().for_each(|half| drop(parts.micro_batch(half).unwrap()));
+        let (a, b) = (whole.gradient_norm().unwrap(), parts.gradient_norm().unwrap());
+        assert!((a - b).abs() < 1e-5 * a, "{a} {b}");
     }
 
     #[test]
