@@ -114,7 +114,7 @@ fn wrong_usage_and_settings_exit_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (write_tokens(folder.path()), folder.path().join("out"));
     assert_eq!(run(trainer(&["pretrain", "--no-such-flag"])).status.code(), Some(2));
-    for flags in [["--n-kv-heads", "3"], ["--device", "cuda:0"], ["--dropout", "0.1"], ["--warmup_iters", "-1"]] {
+    for flags in [["--n-kv-heads", "3"], ["--device", "cuda:0"], ["--dropout", "1.5"], ["--warmup_iters", "-1"]] {
         assert_eq!(run(pretrain(&data, &out, &flags)).status.code(), Some(2), "{flags:?}");
     }
     assert!(!out.exists(), "nothing is made before settings are checked");
