@@ -1,5 +1,6 @@
 //! Text corpora in, training shards out.
 
+pub mod bpe;
 pub mod cli;
 pub mod dedup;
 pub mod derive;

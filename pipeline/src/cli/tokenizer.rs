@@ -244,10 +244,10 @@ fn load(path: &Path) -> anyhow::Result<Encoder> {
 
 fn sums_of(records: &Records, encoders: &[Encoder; 2], by: &str) -> anyhow::Result<BTreeMap<String, Sums>> {
     let name = records.names.iter().position(|name| name == by).map(|name| name as u32);
-    let of_document = |(scratch, ids): &mut (Scratch, Vec<u32>), document: &Document| {
+    let of_document = |(scratches, ids): &mut ([Scratch; 2], Vec<u32>), document: &Document| {
         let text = records.str(document.text);
         let mut sums = Sums { documents: 1, bytes: text.len() as u64, tokens: [0; 2] };
-        for (encoder, tokens) in encoders.iter().zip(&mut sums.tokens) {
+        for ((encoder, tokens), scratch) in encoders.iter().zip(&mut sums.tokens).zip(scratches) {
             ids.clear();
             encoder.encode(text, scratch, ids)?;
             *tokens = ids.len() as u64;

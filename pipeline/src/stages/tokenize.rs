@@ -93,7 +93,7 @@ impl Stage for TokenizeStage {
         ordered(
             run.in_flight(),
             next,
-            |item| encode(run, item),
+            |item| run.encoder.with_scratch(|scratch| encode(run, item, scratch)),
             |encoded| {
                 let tokens_offset = tokens.push(&encoded.tokens)?;
                 rejects.push(&encoded.rejects)?;
@@ -133,7 +133,7 @@ impl Frames<'_> {
     }
 }
 
-fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
+fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error> {
     let Some(block) = RowBlock::decode(item.payload) else {
         return Err(Error::Inconsistent {
             what: "frame of rows".to_owned(),
@@ -143,7 +143,7 @@ fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
     };
     let mut tokens = TokenWriter::new(run.plan.config.tokenize.dtype);
     let mut rejects = RowWriter::default();
-    let (mut scratch, mut ids) = (Scratch::default(), Vec::new());
+    let mut ids = Vec::new();
     let mut losers = item.losers.iter().peekable();
     let mut near = 0;
     for (index, row) in block.rows.iter().enumerate() {
@@ -158,7 +158,7 @@ fn encode(run: &Run, item: Item) -> Result<Encoded, Error> {
             continue;
         }
         ids.clear();
-        run.encoder.encode(block.str(&row.body), &mut scratch, &mut ids)?;
+        run.encoder.encode(block.str(&row.body), scratch, &mut ids)?;
         tokens.kept(row.side, &ids);
     }
     let sides = tokens.sides;

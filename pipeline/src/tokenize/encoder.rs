@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use schemas::config::Tokenize;
 use sha2::{Digest, Sha256};
-use tokenizers::pipeline::PipelineToken;
 
 use super::Error;
 use super::definition::Definition;
 use super::engine::Engine;
+use super::scratch::{Pool, Scratch};
 use super::special::TokenizerConfig;
 
 /// A tokenizer, ready to encode on any number of threads.
@@ -21,12 +21,7 @@ pub struct Encoder {
     bos_id: Option<u32>,
     eos_id: Option<u32>,
     notes: Vec<String>,
-}
-
-/// Working space of one thread; reusing it saves allocations.
-#[derive(Default)]
-pub struct Scratch {
-    tokens: Vec<PipelineToken>,
+    scratches: Pool,
 }
 
 /// A file that a dataset carries.
@@ -51,9 +46,9 @@ impl Encoder {
         let bytes = read(&path)?;
         let Definition { value, mut notes } = Definition::parse(&path, &bytes)?;
         let definition = Definition { value, notes: Vec::new() };
-        let (engine, slow) = Engine::load(&definition.value, settings.allow_special)
+        let (engine, note) = Engine::load(&definition.value, settings.allow_special)
             .map_err(|found| Error::NotATokenizer { path: path.clone(), found })?;
-        notes.extend(slow.map(|reason| format!("the slow exact engine is used, the fast one cannot: {reason}")));
+        notes.extend(note);
 
         let vocabulary = Vocabulary { path: &path, definition: &definition, engine: &engine };
         notes.extend(vocabulary.renumbered());
@@ -73,7 +68,17 @@ impl Encoder {
         }
         let config_copy = config.copy(bos.as_deref(), eos.as_deref());
         let hash = sha256_hex(&bytes);
-        Ok(Encoder { engine, path, hash, config_copy, vocab_size: id_max + 1, bos_id, eos_id, notes })
+        Ok(Encoder {
+            engine,
+            path,
+            hash,
+            config_copy,
+            vocab_size: id_max + 1,
+            bos_id,
+            eos_id,
+            notes,
+            scratches: Pool::default(),
+        })
     }
 
     /// The largest id plus one: how many rows an embedding needs.
@@ -101,6 +106,11 @@ impl Encoder {
         &self.notes
     }
 
+    /// Lends a scratch in which others of this tokenizer's texts were encoded before.
+    pub fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        self.scratches.with(work)
+    }
+
     /// Appends BOS, the ids of `text` and EOS to `out`.
     ///
     /// # Errors
@@ -108,7 +118,7 @@ impl Encoder {
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), Error> {
         let start = out.len();
         out.extend(self.bos_id);
-        if let Err(detail) = self.engine.encode(text, &mut scratch.tokens, out) {
+        if let Err(detail) = self.engine.encode(text, scratch, out) {
             out.truncate(start);
             return Err(Error::Encode { bytes: text.len(), detail });
         }

@@ -1,9 +1,10 @@
-//! The two engines that turn text into ids: `tokenizers` 1.0 for speed, `tokenizers` 0.23 for everything else.
+//! The engines that turn text into ids: our own, `tokenizers` 1.0, and `tokenizers` 0.23 for everything else.
 //!
-//! 1.0.0-rc.3 encodes twenty times faster, but its ids are proven to be Hugging Face's only for the components of
-//! [`unproven`], only on code points that are not [doubtful](super::doubtful), and it does not read every
-//! `tokenizer.json` (a `ByteLevel` with `add_prefix_space`, nested sequences). All else is encoded by 0.23.2, which
-//! candle brings into the tree anyway: slowly, and exactly.
+//! [`bpe`](crate::bpe) is the fastest and encodes what it recognises exactly: byte-level and SentencePiece-style BPE
+//! behind the published splits. `tokenizers` 1.0.0-rc.3 encodes twenty times faster than 0.23, but its ids are proven to
+//! be Hugging Face's only for the components of [`unproven`], only on code points that are not
+//! [doubtful](super::doubtful), and it does not read every `tokenizer.json` (a `ByteLevel` with `add_prefix_space`,
+//! nested sequences). All else is encoded by 0.23.2, which candle brings into the tree anyway: slowly, and exactly.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -12,13 +13,26 @@ use serde_json::Value;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
 use super::doubtful::is_doubtful;
+use super::scratch::Scratch;
+use crate::bpe;
 
 /// An encoder of plain text, without BOS and EOS.
 pub(super) enum Engine {
+    /// Our own.
+    Own(Box<Own>),
     /// `tokenizers` 1.0.
     Fast(Box<Fast>),
     /// `tokenizers` 0.23.
     Reference(Box<Reference>),
+}
+
+/// Our own engine, and another for decoding: loaded when it is first needed.
+pub(super) struct Own {
+    tokenizer: bpe::Tokenizer,
+    added: BTreeMap<String, u32>,
+    definition: String,
+    allow_special: bool,
+    decoder: OnceLock<Result<Engine, String>>,
 }
 
 /// The fast engine, and the reference engine for doubtful documents: loaded when the first one comes.
@@ -65,11 +79,25 @@ fn members<'a>(slot: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a V
 }
 
 impl Engine {
-    /// The fast engine, or the reference one and the reason why.
+    /// The fastest engine whose ids are right, and for people, if it is not our own, why.
     ///
     /// # Errors
-    /// What the reference engine says if neither can read the tokenizer.
+    /// What the reference engine says if none can read the tokenizer.
     pub fn load(definition: &Value, allow_special: bool) -> Result<(Engine, Option<String>), String> {
+        let unrecognised = match Own::load(definition, allow_special) {
+            Ok(own) => return Ok((Engine::Own(Box::new(own)), None)),
+            Err(reason) => reason,
+        };
+        let (engine, slow) = Engine::foreign(definition, allow_special)?;
+        let note = match slow {
+            Some(reason) => format!("the slow exact engine is used, the fast ones cannot: {reason}"),
+            None => format!("crate tokenizers 1.0 encodes, the built-in encoder cannot: {unrecognised}"),
+        };
+        Ok((engine, Some(note)))
+    }
+
+    /// The fast engine of crate `tokenizers`, or the reference one and the reason why.
+    pub(super) fn foreign(definition: &Value, allow_special: bool) -> Result<(Engine, Option<String>), String> {
         let reason = match unproven(definition) {
             Some(kind) => format!("{kind} is not proven to give the same ids"),
             None => match Fast::load(definition, allow_special) {
@@ -83,6 +111,7 @@ impl Engine {
     /// Added tokens with the ids they really have.
     pub fn added_tokens(&self) -> BTreeMap<String, u32> {
         match self {
+            Engine::Own(own) => own.added.clone(),
             Engine::Fast(fast) => {
                 let decoder = fast.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
                 decoder.into_iter().map(|(id, token)| (token.content, id)).collect()
@@ -94,10 +123,14 @@ impl Engine {
         }
     }
 
-    /// Appends the ids of a text to `out`; `tokens` is working space.
-    pub fn encode(&self, text: &str, tokens: &mut Vec<PipelineToken>, out: &mut Vec<u32>) -> Result<(), String> {
+    /// Appends the ids of a text to `out`.
+    pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), String> {
         match self {
-            Engine::Fast(fast) => fast.encode(text, tokens, out),
+            Engine::Own(own) => {
+                own.tokenizer.encode(text, scratch.memo(), out);
+                Ok(())
+            }
+            Engine::Fast(fast) => fast.encode(text, scratch.tokens(), out),
             Engine::Reference(reference) => reference.encode(text, out),
         }
     }
@@ -105,9 +138,26 @@ impl Engine {
     /// The text of a sequence of ids.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
         match self {
+            Engine::Own(own) => own.decoder()?.decode(ids, skip_special),
             Engine::Fast(fast) => fast.tokenizer.decode(ids, skip_special).map_err(|error| error.to_string()),
             Engine::Reference(reference) => reference.0.decode(ids, skip_special).map_err(|error| error.to_string()),
         }
+    }
+}
+
+impl Own {
+    fn load(definition: &Value, allow_special: bool) -> Result<Own, bpe::Unrecognised> {
+        let tokenizer = bpe::Tokenizer::from_definition(definition, !allow_special)?;
+        let added = bpe::added_ids(definition)?;
+        Ok(Own { tokenizer, added, definition: definition.to_string(), allow_special, decoder: OnceLock::new() })
+    }
+
+    fn decoder(&self) -> Result<&Engine, String> {
+        let load = || {
+            let definition = serde_json::from_str(&self.definition).map_err(|error| error.to_string())?;
+            Engine::foreign(&definition, self.allow_special).map(|(engine, _)| engine)
+        };
+        self.decoder.get_or_init(load).as_ref().map_err(String::clone)
     }
 }
 

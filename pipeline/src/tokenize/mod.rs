@@ -1,8 +1,8 @@
 //! From text to token ids, with any `tokenizer.json`, and from a corpus to a `tokenizer.json`.
 //!
 //! ```text
-//! tokenizer.json -> definition (what is ignored, ids) -> engine (fast or reference) -> Encoder
-//! tokenizer_config.json -> special (BOS, EOS) ---------------------------------------^
+//! tokenizer.json -> definition (what is ignored, ids) -> engine (own, fast or reference) -> Encoder
+//! tokenizer_config.json -> special (BOS, EOS) --------------------------------------------^
 //! ```
 //!
 //! Ids are those of Hugging Face's `tokenizers` called with `add_special_tokens=False` and
@@ -14,11 +14,13 @@ mod doubtful;
 mod encoder;
 mod engine;
 mod error;
+mod scratch;
 mod special;
 pub mod train;
 
 #[cfg(test)]
 mod oracle_tests;
 
-pub use encoder::{Encoder, FileCopy, Scratch};
+pub use encoder::{Encoder, FileCopy};
 pub use error::Error;
+pub use scratch::Scratch;

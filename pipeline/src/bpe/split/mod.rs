@@ -1,0 +1,77 @@
+//! Splitting text into the pieces within which tokens are merged.
+//!
+//! The expressions that tokenizers are published with are few, and each is a scanner here: a function from where a
+//! piece begins to where it ends. Which expression has which scanner is in [`known`]; each is compared with Hugging
+//! Face's regex engine by tests.
+
+mod cl100k;
+mod deepseek;
+mod gpt2;
+mod known;
+mod o200k;
+mod space;
+
+pub use cl100k::Cl100k;
+pub use deepseek::DeepSeek;
+pub use gpt2::Gpt2;
+pub use known::{GPT2, Known, known};
+pub use o200k::O200k;
+
+use super::classes::{Classes, SPACE};
+
+/// A way to split text, with no gaps: where one piece ends, the next begins. What a scanner remembers is of one text.
+pub trait Scanner {
+    /// The end of the piece that begins at `start`, which is below the length of the text. The result is larger than
+    /// `start`. `text` is valid UTF-8 and `start` the beginning of a character.
+    fn end(&mut self, classes: &Classes, text: &[u8], start: usize) -> usize;
+}
+
+/// The end of a contraction's letters ('s, 't, 're, 've, 'm, 'll, 'd) behind an apostrophe at `start`.
+#[inline(always)]
+fn contraction(text: &[u8], start: usize) -> Option<usize> {
+    match text.get(start + 1..)? {
+        [b's' | b't' | b'm' | b'd', ..] => Some(start + 2),
+        [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => Some(start + 3),
+        _ => None,
+    }
+}
+
+/// [`contraction`] in any case. U+017F folds to s: the regex engine says so.
+#[inline(always)]
+fn contraction_any_case(text: &[u8], start: usize) -> Option<usize> {
+    match text.get(start + 1..)? {
+        [b's' | b't' | b'm' | b'd' | b'S' | b'T' | b'M' | b'D', ..] => Some(start + 2),
+        [b'r' | b'v' | b'R' | b'V', b'e' | b'E', ..] | [b'l' | b'L', b'l' | b'L', ..] => Some(start + 3),
+        [0xc5, 0xbf, ..] => Some(start + 3),
+        _ => None,
+    }
+}
+
+/// The end of at most `most` characters of `set`.
+#[inline(always)]
+fn run_of_at_most(classes: &Classes, text: &[u8], mut start: usize, set: u8, most: usize) -> usize {
+    for _ in 0..most {
+        let (class, length) = classes.at(text, start);
+        if class & set == 0 {
+            break;
+        }
+        start += length;
+    }
+    start
+}
+
+/// The end of a run of line feeds, carriage returns and, where `slash`, slashes.
+#[inline(always)]
+fn newlines(text: &[u8], mut start: usize, slash: bool) -> usize {
+    while matches!(text.get(start), Some(b'\r' | b'\n')) || slash && text.get(start) == Some(&b'/') {
+        start += 1;
+    }
+    start
+}
+
+fn is_space(class: u8) -> bool {
+    class & SPACE != 0
+}
+
+#[cfg(test)]
+mod tests;
