@@ -23,6 +23,7 @@ fn help_of_every_pipeline_command() {
         "check",
         "inspect",
         "why",
+        "explain",
         "verify",
         "export",
         "merge",

@@ -187,6 +187,18 @@ fn why_names_the_kept_document_and_the_similarity() {
 }
 
 #[test]
+fn explain_compares_a_dropped_document_with_the_kept_one() {
+    let dir = temp_dir();
+    let page: Vec<String> = (0..60).map(|n| format!("w{n}")).collect();
+    let texts = [page.join(" "), format!("{} end", page.join(" "))];
+    let out = run(&input_of(dir.path(), &texts), dir.path(), &[]);
+    let said = pipeline(args!["explain", &out, "0", "1"]).ok();
+    let said = said.says("A  0, texts.jsonl line 1: kept in").says("B  1, texts.jsonl line 2: dropped by dedup: near");
+    said.says("similarity 0.9825: 56 of 57 shingles of 5 units").says("  w0 w1 w2 w3");
+    pipeline(args!["explain", &out, "0", "nobody"]).code_is(1).says("no document is called nobody");
+}
+
+#[test]
 fn normalised_texts_are_exact_duplicates_only_when_asked_for() {
     let dir = temp_dir();
     let texts = ["The River, rose!", "the river  rose", "ＴＨＥ river rose"].map(str::to_owned).to_vec();

@@ -19,6 +19,7 @@ mod check;
 mod clean;
 mod dedup;
 mod derive;
+mod explain;
 mod export;
 mod inspect;
 mod merge;
@@ -82,6 +83,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Tell what became of an input line
     Why(why::Args),
+    /// Tell how similar two documents are, and what they share
+    Explain(explain::Args),
     /// Check every checksum and every count of a dataset
     Verify(verify::Args),
     /// Write a dataset in another trainer's format
@@ -110,6 +113,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Why(args) => why::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Export(args) => export::run(args),
         Command::Merge(args) => merge::run(args),

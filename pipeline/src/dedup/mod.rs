@@ -5,12 +5,14 @@
 //! - [`shingles`]: units to the set of runs of n units, whose Jaccard similarity is what "near" means.
 //! - [`signature`]: a set of shingles to a short sketch that keeps the similarity.
 //! - [`bands`]: sketches to match keys; how many bands of how many rows, and what they catch.
+//! - [`compare`]: two texts side by side, for people.
 //! - [`links`]: documents of one match key to a bounded number of pairs.
 //! - [`settings`]: the `[dedup]` section, compiled.
 //! - [`keep`]: which of two duplicates stays.
 //! - [`simd`]: one source compiled for several instruction sets, chosen at run time.
 
 pub mod bands;
+pub mod compare;
 pub mod keep;
 pub mod links;
 pub mod normalize;

@@ -4,6 +4,8 @@
 //! a single character: Han, kana, Thai, Lao, Khmer, Burmese, Tibetan. Everything else separates. So one shingle length
 //! serves Chinese, English and text that mixes both, and no segmenter is needed.
 
+use std::ops::Range;
+
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
@@ -37,49 +39,56 @@ pub fn stands_alone(character: char) -> bool {
         | 0x0E01..=0x0EDF | 0x0F40..=0x0FBC | 0x1000..=0x109F | 0x1780..=0x17D3) // Thai, Lao, Tibetan, Burmese, Khmer
 }
 
-/// The word under way.
-struct Word(Option<u64>);
+/// The word under way: its hash and its first byte.
+struct Word(Option<(u64, usize)>);
 
 impl Word {
     #[inline(always)]
-    fn push(&mut self, value: u64) {
-        self.0 = Some((self.0.unwrap_or(FNV_OFFSET) ^ value).wrapping_mul(FNV_PRIME));
+    fn push(&mut self, value: u64, at: usize) {
+        let (hash, start) = self.0.unwrap_or((FNV_OFFSET, at));
+        self.0 = Some(((hash ^ value).wrapping_mul(FNV_PRIME), start));
     }
 
     #[inline(always)]
-    fn end(&mut self, units: &mut Vec<u64>) {
-        if let Some(hash) = self.0.take() {
-            units.push(mix(hash));
+    fn end(&mut self, at: usize, each: &mut impl FnMut(u64, Range<usize>)) {
+        if let Some((hash, start)) = self.0.take() {
+            each(mix(hash), start..at);
         }
     }
 }
 
 /// Appends the hash of every unit of a text.
 pub fn units(text: &str, units: &mut Vec<u64>) {
+    scan(text, |hash, _| units.push(hash));
+}
+
+/// Calls `each` with the hash of every unit of a text and the bytes it stands in.
+#[inline(always)]
+pub fn scan(text: &str, mut each: impl FnMut(u64, Range<usize>)) {
     let mut word = Word(None);
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
         match ASCII_WORD.get(character as usize) {
-            Some(0) => word.end(units),
-            Some(lower) => word.push(u64::from(*lower)),
+            Some(0) => word.end(at, &mut each),
+            Some(lower) => word.push(u64::from(*lower), at),
             None if stands_alone(character) => {
-                word.end(units);
-                units.push(mix(u64::from(character) ^ FNV_OFFSET));
+                word.end(at, &mut each);
+                each(mix(u64::from(character) ^ FNV_OFFSET), at..at + character.len_utf8());
             }
             None if character.is_alphanumeric() => {
-                character.to_lowercase().for_each(|lower| word.push(u64::from(lower)));
+                character.to_lowercase().for_each(|lower| word.push(u64::from(lower), at));
             }
-            None => word.end(units),
+            None => word.end(at, &mut each),
         }
     }
-    word.end(units);
+    word.end(text.len(), &mut each);
 }
 
 /// A hash of all that is not white space, in lower case: what a text too short for a shingle is told apart by.
 pub fn whole(text: &str) -> Option<u64> {
     let mut word = Word(None);
     let visible = text.chars().filter(|character| !character.is_whitespace());
-    visible.flat_map(char::to_lowercase).for_each(|lower| word.push(u64::from(lower)));
-    word.0.map(|hash| mix(!hash))
+    visible.flat_map(char::to_lowercase).for_each(|lower| word.push(u64::from(lower), 0));
+    word.0.map(|(hash, _)| mix(!hash))
 }
 
 #[cfg(test)]
