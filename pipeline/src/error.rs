@@ -111,6 +111,9 @@ pub enum Error {
     /// Planning or applying filters.
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
+    /// Loading what measures need.
+    #[error(transparent)]
+    Measure(#[from] crate::measure::Error),
     /// Loading or applying the tokenizer.
     #[error(transparent)]
     Tokenize(#[from] crate::tokenize::Error),
@@ -144,6 +147,7 @@ impl Error {
             Error::Busy { .. } | Error::OtherRun { .. } => 4,
             Error::Read(error) if error.is_usage() => 2,
             Error::Filter(error) if !matches!(error, crate::filter::Error::Null { .. }) => 2,
+            Error::Measure(error) if !matches!(error, crate::measure::Error::Changed { .. }) => 2,
             Error::Tokenize(error) if !matches!(error, Refused::Changed { .. } | Refused::Encode { .. }) => 2,
             Error::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
             Error::Filter(crate::filter::Error::Null { .. } | crate::filter::Error::Evaluate { .. }) => 1,

@@ -9,6 +9,7 @@ pub mod error;
 pub mod export;
 pub mod filter;
 pub mod look;
+pub mod measure;
 pub mod read;
 pub mod record;
 pub mod settings;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use schemas::config::Config;
+use schemas::config::{Config, Measure};
 
 use crate::dedup;
 use crate::error::Error;
@@ -24,7 +24,8 @@ pub fn load(path: &Path) -> Result<Config, Error> {
 /// "unknown field `treshold`, expected one of `threshold`, ..." -> `threshold`.
 fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let wrong = message.starts_with("unknown field").then(|| quoted.next()).flatten()?;
+    let is_unknown = ["unknown field", "unknown variant"].iter().any(|start| message.starts_with(start));
+    let wrong = is_unknown.then(|| quoted.next()).flatten()?;
     quoted.min_by_key(|key| edit_distance(wrong, key))
 }
 
@@ -85,12 +86,20 @@ pub fn validate(config: &Config) -> Result<(), Error> {
 /// Longest line that can be asked for: a block's spans are 32 bits wide.
 const LINE_BYTES_MAX: u64 = 512 << 20;
 
-/// The canonical `config.toml` of a dataset: every key, the tokenizer by its hash, nothing of the machine.
+/// The canonical `config.toml` of a dataset: every key, tokenizer, lists and models by their hashes, nothing of the
+/// machine.
 ///
 /// # Errors
 /// [`Error::Usage`] where a value has no TOML form.
-pub fn canonical(config: &Config, tokenizer_hash: &str, bos: &str, eos: &str) -> Result<String, Error> {
+pub fn canonical(
+    config: &Config,
+    measure: &Measure,
+    tokenizer_hash: &str,
+    bos: &str,
+    eos: &str,
+) -> Result<String, Error> {
     let mut config = config.clone();
+    config.measure = measure.clone();
     config.tokenize.tokenizer = format!("sha256:{tokenizer_hash}");
     config.tokenize.bos = Some(bos.to_owned());
     config.tokenize.eos = Some(eos.to_owned());
@@ -149,10 +158,10 @@ mod tests {
     #[test]
     fn the_canonical_form_says_nothing_of_the_machine() {
         let mut config = Config::default();
-        let first = canonical(&config, "aa", "none", "none").unwrap();
+        let first = canonical(&config, &config.measure, "aa", "none", "none").unwrap();
         config.machine.threads = Some(7);
         config.tokenize.tokenizer = "elsewhere/tokenizer.json".to_owned();
-        assert_eq!(canonical(&config, "aa", "none", "none").unwrap(), first);
+        assert_eq!(canonical(&config, &config.measure, "aa", "none", "none").unwrap(), first);
         assert!(toml::from_str::<Config>(&first).is_ok());
     }
 }

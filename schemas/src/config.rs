@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dtype::Dtype;
+use crate::measure::QualityColumn;
 
 /// The configuration of `pipeline run`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +15,8 @@ use crate::dtype::Dtype;
 pub struct Config {
     /// How lines become documents.
     pub read: Read,
+    /// Which quality columns are computed.
+    pub measure: Measure,
     /// Which documents stay.
     pub filter: Filter,
     /// Which documents are the same.
@@ -128,6 +131,68 @@ pub enum TextFiles {
     File,
     /// One document a line.
     Line,
+}
+
+/// Which quality columns are computed, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Measure {
+    /// The columns. One that the source has is kept where it is not null.
+    pub columns: Vec<QualityColumn>,
+    /// Computes columns that the source has, too.
+    pub recompute: bool,
+    /// What a word is for `num_words`, `word_rep_ratio` and `flagged_words_ratio`.
+    pub words: Words,
+    /// What a word is for the columns `gopher_` and `fineweb_`.
+    pub gopher_words: Words,
+    /// Which special characters count.
+    pub special_characters: SpecialCharacters,
+    /// List of flagged words, one a line; in a dataset's copy its sha256.
+    pub flagged_words: Option<String>,
+    /// Two neighbouring words, joined, are looked up in the list, too: for languages written without spaces.
+    pub flagged_pairs: bool,
+    /// fastText classifier (`.bin`, `.ftz`) that tells `lang` and `lang_score`; in a dataset's copy its sha256.
+    /// `embedded-1`, or none: the detector in the program.
+    pub lang_model: Option<String>,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Measure {
+            columns: Vec::new(),
+            recompute: false,
+            words: Words::Whitespace,
+            gopher_words: Words::Punctuation,
+            special_characters: SpecialCharacters::Compatible,
+            flagged_words: None,
+            flagged_pairs: false,
+            lang_model: None,
+        }
+    }
+}
+
+/// What a word is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Words {
+    /// What lies between spaces, tabs and line feeds.
+    #[default]
+    Whitespace,
+    /// What lies between white space; punctuation at its ends is a word of its own.
+    Punctuation,
+    /// The same; moreover every Chinese, Japanese or Korean character is a word.
+    Characters,
+}
+
+/// Which special characters count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpecialCharacters {
+    /// Data-Juicer's list as it is, with three Chinese characters that stand in it by mistake.
+    #[default]
+    Compatible,
+    /// The list without these three.
+    Corrected,
 }
 
 /// Which documents stay.

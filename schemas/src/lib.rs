@@ -26,6 +26,7 @@ pub mod config;
 pub mod dtype;
 pub mod ledger;
 pub mod manifest;
+pub mod measure;
 pub mod rule;
 
 /// Version of the dataset layout. A reader refuses a larger major number.

@@ -39,8 +39,6 @@ mod junctions;
 mod memo;
 mod merges;
 mod model;
-#[cfg(test)]
-mod oracle_tests;
 mod split;
 #[cfg(test)]
 mod testing;

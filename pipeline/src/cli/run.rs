@@ -6,6 +6,7 @@ use std::time::Instant;
 use schemas::config::{Config, Encoding, Nulls, TextFiles};
 use schemas::dtype::Dtype;
 use schemas::manifest::{MANIFEST_FILE, Manifest};
+use schemas::measure::QualityColumn;
 use serde_json::json;
 
 use super::Outcome;
@@ -18,6 +19,7 @@ use crate::engine::progress::{Progress, emit, human_seconds};
 use crate::engine::run::{Process, Run};
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::measure::Measures;
 use crate::stages::{self, commit};
 use crate::tokenize::Encoder;
 use crate::{read, settings};
@@ -39,6 +41,8 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    measure: MeasureArgs,
     #[command(flatten)]
     choose: ChooseArgs,
     #[command(flatten)]
@@ -93,6 +97,14 @@ struct ReadArgs {
     /// Take NaN and Infinity for null instead of refusing the line
     #[arg(long)]
     accept_nan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Measuring")]
+struct MeasureArgs {
+    /// Quality columns to compute where the source has none, or groups of them: basic, gopher, fineweb, c4, language
+    #[arg(long, value_name = "COLS", value_delimiter = ',')]
+    measure: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -165,6 +177,7 @@ impl Args {
     fn config(&self) -> Result<Config, Error> {
         let mut config = self.config.as_deref().map(settings::load).transpose()?.unwrap_or_default();
         self.apply_read(&mut config)?;
+        self.apply_measure(&mut config)?;
         self.apply_choose(&mut config);
         self.apply_write(&mut config);
         set(&mut config.tokenize.tokenizer, self.tokenizer.clone());
@@ -190,6 +203,24 @@ impl Args {
         set(&mut read.max_depth, flags.max_depth);
         read.max_invalid = flags.max_invalid.or(read.max_invalid);
         read.accept_nan |= flags.accept_nan;
+        Ok(())
+    }
+
+    /// Columns of the flag come behind those of the file, each once.
+    fn apply_measure(&self, config: &mut Config) -> Result<(), Error> {
+        let columns = &mut config.measure.columns;
+        for name in &self.measure.measure {
+            let named = QualityColumn::named(name).map_err(|nearest| {
+                Error::usage(
+                    "--measure",
+                    format!("no column or group is called {name:?}"),
+                    &format!("did you mean `{nearest}`?"),
+                )
+            })?;
+            columns.extend(named);
+        }
+        let mut seen = std::collections::HashSet::new();
+        columns.retain(|column| seen.insert(*column));
         Ok(())
     }
 
@@ -279,6 +310,7 @@ fn outcome(manifest: &Manifest, max_invalid: Option<f64>) -> Outcome {
 fn refuse_early(config: &Config) -> Result<(), Error> {
     Filter::plan_for(&config.filter, &config.read.text_column)?;
     read::Options::from_config(&config.read)?;
+    Measures::load(&config.measure)?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
+use crate::measure::Measures;
 use crate::read::inputs::{Input, Part};
 use crate::tokenize::Encoder;
 use crate::{read, settings};
@@ -89,7 +90,12 @@ impl Plan {
             inputs.iter().enumerate().flat_map(|(index, input)| input.parts(index, part_bytes)).collect();
         let token = |id: Option<u32>| id.map_or(Ok("none".to_owned()), |id| encoder.decode(&[id], false));
         let (bos, eos) = (token(encoder.bos_id())?, token(encoder.eos_id())?);
-        let config_toml = settings::canonical(&config, encoder.hash(), &bos, &eos)?;
+        // A dataset made from datasets measures nothing: its configuration has hashes where files were.
+        let measure = match config.derive {
+            None => Measures::load(&config.measure)?.canonical().clone(),
+            Some(_) => config.measure.clone(),
+        };
+        let config_toml = settings::canonical(&config, &measure, encoder.hash(), &bos, &eos)?;
         let identity = identity(&config_toml, &inputs);
         let notes = encoder.notes().to_vec();
         let dataset = dataset.to_owned();

@@ -13,6 +13,7 @@ use super::{execute, marker};
 use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::measure::Measures;
 use crate::read;
 use crate::stages::{self, layout::Layout};
 use crate::tokenize::Encoder;
@@ -31,6 +32,8 @@ pub struct Run {
     pub interrupt: Interrupt,
     /// The tokenizer.
     pub encoder: Encoder,
+    /// The quality columns that are computed.
+    pub measures: Measures,
     /// The filter.
     pub filter: Filter,
     /// How lines become documents.
@@ -60,6 +63,8 @@ impl Run {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build();
         let pool = pool.map_err(|error| Error::usage("--threads", error.to_string(), ""))?;
         let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
+        let measures = if plan.derived.is_some() { Measures::default() } else { Measures::load(&plan.config.measure)? };
+        measures.refuse_changed(&plan.config_toml)?;
         let read_options = read::Options::from_config(&plan.config.read)?;
         let dedup = Settings::from_config(&plan.config.dedup)?;
         Ok(Run {
@@ -69,6 +74,7 @@ impl Run {
             progress: process.progress,
             interrupt: process.interrupt,
             encoder,
+            measures,
             filter,
             read_options,
             dedup,

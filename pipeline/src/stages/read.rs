@@ -112,7 +112,8 @@ pub(super) struct Processed {
 }
 
 fn process(run: &Run, input: u32, block: Block) -> Result<Processed, Error> {
-    let records = block.parse(&run.read_options);
+    let mut records = block.parse(&run.read_options);
+    run.measures.apply(&mut records);
     let verdicts = run.filter.apply(&records)?;
     let mut sorter = Sorter::new(run, input, &records);
     let mut invalid = records.invalid.iter().peekable();
