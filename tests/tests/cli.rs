@@ -40,7 +40,9 @@ fn help_of_every_pipeline_command() {
 #[test]
 fn help_of_every_trainer_command() {
     insta::assert_snapshot!("trainer", trainer(args!["--help"]).ok().stdout);
-    for command in ["pretrain", "generate"] {
+    for command in
+        ["pretrain", "generate", "eval", "which-docs", "serve", "watch", "report", "import", "export", "info", "doctor"]
+    {
         insta::assert_snapshot!(format!("trainer_{command}"), trainer(args![command, "--help"]).ok().stdout);
     }
 }

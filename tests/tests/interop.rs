@@ -1,13 +1,17 @@
 //! Other people's tools open what we write: the Python packages that `scripts/interop-setup.sh` installs.
 
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::args;
 use tests::corpus::{corpora, example, example_config, root, temp_dir, tokenizer};
-use tests::program::{Ended, pipeline, run, trainer};
+use tests::program::{Ended, pipeline, run, trainer, trainer_command};
 
 /// The environment's Python: TARGET/interop/bin/python.
 fn python() -> PathBuf {
@@ -121,39 +125,122 @@ fn manifest_and_config_fit_their_json_schemas() {
     script("json_schema.py", &[&example_dataset(), &root().join("schemas/json")], temp_dir().path());
 }
 
+/// A small model trained for a few steps on the example, with event files.
+fn checkpoint() -> &'static (PathBuf, PathBuf) {
+    static TRAINED: OnceLock<(TempDir, (PathBuf, PathBuf))> = OnceLock::new();
+    let (_, paths) = TRAINED.get_or_init(|| {
+        let dir = temp_dir();
+        let out = dir.path().join("model");
+        let manifest = example_dataset().join("manifest.json");
+        let mut arguments = args!["pretrain", "--data", manifest, "--out", &out, "--tensorboard"];
+        let shape = "--dim 64 --n-layers 2 --n-heads 4 --n-kv-heads 2 --hidden-dim 80 --max-seq-len 64";
+        let run = "--batch-size 4 --accumulation-steps 1 --learning-rate 3e-3 --max-steps 20 --save-interval 20";
+        arguments.extend(shape.split(' ').chain(run.split(' ')).map(Into::into));
+        trainer(arguments).ok();
+        let checkpoint = out.join("checkpoints/step-00000020");
+        (dir, (out, checkpoint))
+    });
+    paths
+}
+
 #[test]
 #[ignore = "needs scripts/interop-setup.sh"]
 fn a_checkpoint_has_the_layout_of_hugging_face() {
-    let dir = temp_dir();
-    let out = dir.path().join("model");
-    let manifest = example_dataset().join("manifest.json");
-    trainer(args![
-        "pretrain",
-        "--data",
-        manifest,
-        "--out",
-        &out,
-        "--dim",
-        "64",
-        "--n-layers",
-        "2",
-        "--n-heads",
-        "4",
-        "--n-kv-heads",
-        "2",
-        "--max-seq-len",
-        "32",
-        "--batch-size",
-        "2",
-        "--accumulation-steps",
-        "1",
-        "--max-steps",
-        "2",
-        "--save-interval",
-        "2"
-    ])
-    .ok();
-    script("checkpoint.py", &[&out.join("checkpoints/step-00000002")], dir.path());
+    script("checkpoint.py", &[&checkpoint().1], temp_dir().path());
+}
+
+const PROMPT_IDS: [u32; 12] = [1, 400, 77, 512, 300, 301, 900, 12, 64, 65, 66, 3];
+
+/// Asks a served model for the log-probabilities of [`PROMPT_IDS`].
+fn served_logprobs(model: &Path) -> Vec<f64> {
+    let mut server = trainer_command(args!["serve", "--checkpoint", model, "--port", "0", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the trainer starts");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("an event");
+    let listening: Value = serde_json::from_str(&line).expect("an event of JSON");
+    let address = listening["address"].as_str().expect("an address");
+    let body = json!({"prompt": PROMPT_IDS, "max_tokens": 0, "echo": true, "logprobs": 0}).to_string();
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    let head = format!("POST /v1/completions HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    server.kill().and_then(|()| server.wait()).expect("the server ends");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let answer: Value = serde_json::from_str(body).expect("an answer of JSON");
+    let told = answer["choices"][0]["logprobs"]["token_logprobs"].as_array().expect("log-probabilities");
+    told.iter().filter_map(Value::as_f64).collect()
+}
+
+/// What the trainer makes of [`PROMPT_IDS`], as `tests/interop/llama.py` wants it, in a file.
+fn told(model: &Path, folder: &Path) -> PathBuf {
+    let ids = PROMPT_IDS.map(|id| id.to_string()).join(",");
+    let mut arguments = args!["generate", "--checkpoint", model, "--prompt-ids", ids];
+    arguments.extend("--max-new-tokens 20 --temperature 0 --ignore-eos --json".split(' ').map(Into::into));
+    let generated: Value = serde_json::from_str(&trainer(arguments).ok().stdout).expect("an event of JSON");
+    let told = json!({"ids": PROMPT_IDS, "logprobs": served_logprobs(model), "greedy": generated["ids"]});
+    let path = folder.join("told.json");
+    fs::write(&path, told.to_string()).expect("written");
+    path
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn logits_and_greedy_text_are_those_of_the_public_definition() {
+    let (dir, model) = (temp_dir(), &checkpoint().1);
+    script("llama.py", &[model, &told(model, dir.path())], dir.path());
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn a_model_exported_in_several_files_is_the_same() {
+    let (dir, model) = (temp_dir(), &checkpoint().1);
+    let sharded = dir.path().join("sharded");
+    trainer(args!["export", "--checkpoint", model, "--to", "hf", "--out", &sharded, "--max-shard-bytes", "100000"])
+        .ok();
+    script("llama.py", &[&sharded, &told(model, dir.path())], dir.path());
+    script("llama.py", &[model, &told(&sharded, dir.path())], dir.path());
+}
+
+/// Also reads back what `transformers` saved, by the trainer.
+#[test]
+#[ignore = "needs interop-setup and torch, which it does not install: pip install torch into target/interop"]
+fn logits_and_greedy_text_are_those_of_transformers_itself() {
+    if run_python("import torch").is_none() {
+        println!("skipped: no torch in target/interop");
+        return;
+    }
+    let (dir, model) = (temp_dir(), &checkpoint().1);
+    let saved = dir.path().join("saved");
+    script("transformers_model.py", &[model, &told(model, dir.path()), &saved], dir.path());
+    assert!(saved.join("model.safetensors.index.json").is_file(), "transformers saved several files");
+    script("transformers_model.py", &[model, &told(&saved, dir.path())], dir.path());
+}
+
+/// The output of a line of Python; none where it fails.
+fn run_python(line: &str) -> Option<String> {
+    let output = Command::new(python()).args(["-c", line]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn gguf_files_are_read_by_the_gguf_package() {
+    let (dir, model) = (temp_dir(), &checkpoint().1);
+    let files = ["f32", "f16", "q8_0"].map(|dtype| dir.path().join(format!("{dtype}.gguf")));
+    for file in &files {
+        let dtype = file.file_stem().expect("a name");
+        trainer(args!["export", "--checkpoint", model, "--to", "gguf", "--out", file, "--dtype", dtype]).ok();
+    }
+    script("gguf_file.py", &[model, &files[0], &files[1], &files[2]], dir.path());
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn event_files_are_read_by_tensorboard() {
+    script("event_file.py", &[&checkpoint().0], temp_dir().path());
 }
 
 #[test]

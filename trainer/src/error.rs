@@ -78,6 +78,12 @@ pub enum Error {
         /// What the parser said.
         problem: String,
     },
+    /// Weights are pickled: a file that runs code when it is opened, which is not done here.
+    #[error("{path}: pickled weights are not read, only safetensors", path = .path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
     /// A checkpoint lacks a tensor.
     #[error("{path}: tensor {name} is missing", path = .path.display())]
     TensorMissing {
@@ -224,6 +230,11 @@ impl Error {
             Error::TensorShape { .. } | Error::TensorUnknown { .. } | Error::TensorMissing { .. } => {
                 "config.json and model.safetensors belong to different models"
             }
+            Error::Pickle { .. } => {
+                "convert it where you trust it: python -c \"import torch; from safetensors.torch import save_file; \
+                 w = torch.load('FILE', weights_only=True, map_location='cpu'); \
+                 save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors')\""
+            }
             Error::Mismatch { .. } => "use the same settings and data as before, or another --out",
             Error::Occupied { .. } => "pass --resume auto to continue it, or another --out",
             Error::Busy { .. } => "wait for it to end, or pass another --out",
@@ -235,7 +246,7 @@ impl Error {
                 "the other ranks' messages say why; the same command on all ranks continues from the last checkpoint"
             }
             Error::TokenId { .. } => "give the --vocab-size of the tokenizer that made the data",
-            Error::PromptTooLong { .. } => "shorten the prompt",
+            Error::PromptTooLong { .. } => "shorten the prompt, or pass --window to go on from its end",
             _ => return None,
         };
         Some(hint.to_owned())

@@ -12,7 +12,12 @@
 //! - [`engine`]: the fast training step, an explicit list of operations both ways; the tape is its reference.
 //! - [`train`]: [`train::TrainStep`] makes an optimizer step, [`train::Run`] is the loop around it.
 //! - [`checkpoint`]: what a run needs to go on, written atomically, read with every name and shape checked.
+//! - [`import`], [`export`]: models of others, and models for others.
 //! - [`generate`](mod@generate): sampling, and text as it comes.
+//! - [`estimate`]: what training will take.
+//! - [`eval`]: what a model makes of documents: loss, perplexity, bits a byte.
+//! - [`logging`], [`report`]: a run in TensorBoard, in Weights & Biases, in the terminal, on a page.
+//! - [`serve`]: the model over HTTP, as OpenAI's completions.
 //! - [`rng`]: randomness as a function of seed and counter, so that there is no state to save.
 //! - [`cli`]: the program `trainer`.
 //!
@@ -59,12 +64,19 @@ pub mod data;
 pub mod distributed;
 pub mod engine;
 mod error;
+pub mod estimate;
+pub mod eval;
+pub mod export;
 pub mod generate;
+pub mod import;
+pub mod logging;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+pub mod report;
 pub mod rng;
 pub mod schedule;
+pub mod serve;
 #[cfg(test)]
 mod testing;
 pub mod train;

@@ -39,6 +39,8 @@ mod junctions;
 mod memo;
 mod merges;
 mod model;
+#[cfg(test)]
+mod oracle_tests;
 mod split;
 #[cfg(test)]
 mod testing;

@@ -160,8 +160,9 @@ impl Tokenizer {
     fn encode_chars(&self, text: &[u8], split: bool, bytes: &[u32; 256], memo: &mut Memo, out: &mut Vec<u32>) {
         let mut start = 0;
         while start < text.len() {
-            let behind = text.get(start + META_SPACE.len()..).filter(|_| split).unwrap_or_default();
-            let next = memchr::memmem::find(behind, META_SPACE).map(|at| start + META_SPACE.len() + at);
+            let rest = text.get(start..).filter(|_| split).unwrap_or_default();
+            let own = if rest.starts_with(META_SPACE) { META_SPACE.len() } else { 0 };
+            let next = memchr::memmem::find(rest.get(own..).unwrap_or_default(), META_SPACE).map(|at| start + own + at);
             let end = next.unwrap_or(text.len());
             self.encode_known_chars(text.get(start..end).unwrap_or_default(), bytes, memo, out);
             start = end;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use super::state::{STATE_VERSION, TrainerState};
 use super::tensors::TensorFile;
-use super::{CONFIG_FILE, MODEL_FILE, OPTIMIZER_FILE, STATE_FILE};
-use crate::config::ModelConfig;
+use super::{OPTIMIZER_FILE, STATE_FILE};
 use crate::error::{Error, Result};
+use crate::import;
 use crate::model::{Llama, Parameters};
 use crate::optimizer::Moments;
 
@@ -38,18 +38,12 @@ pub fn read_state(folder: &Path) -> Result<TrainerState> {
     Ok(state)
 }
 
-/// Loads the model of a checkpoint, or of any folder with `config.json` and `model.safetensors` of a Llama.
+/// Loads the model of a checkpoint, or of any folder with `config.json` and the safetensors of a Llama.
 ///
 /// # Errors
 /// Where a file is damaged, or names and shapes are not those of the configuration.
 pub fn load_model(folder: &Path, device: &Device) -> Result<Llama> {
-    let config = ModelConfig::read(&folder.join(CONFIG_FILE))?;
-    let path = folder.join(MODEL_FILE);
-    let mut file = TensorFile::read(&path)?;
-    let model = Llama::build(&config, DType::F32, device, |spec| file.take(&spec.name, &spec.shape))?;
-    // Some tools write a tied output layer a second time.
-    file.finish(if config.tie_word_embeddings { &["lm_head.weight"] } else { &[] })?;
-    Ok(model)
+    import::load(folder, None, device)
 }
 
 /// Loads the optimizer's moments, in the order of the model's weights.
@@ -74,7 +68,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::checkpoint::{Checkpoints, DataIdentity, Saved, save};
+    use crate::checkpoint::{CONFIG_FILE, Checkpoints, DataIdentity, MODEL_FILE, Saved, save};
     use crate::config::{ModelShape, TrainConfig};
     use crate::model::LanguageModel;
     use crate::optimizer::{AdamW, AdamWConfig};

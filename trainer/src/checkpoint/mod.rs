@@ -24,11 +24,14 @@ mod tensors;
 
 pub use folder::{CheckpointFolder, Checkpoints};
 pub use load::{load_model, load_optimizer, read_state};
-pub use save::{Saved, save};
+pub use save::{Saved, save, write_model_files};
 pub use state::{DataIdentity, STATE_VERSION, TrainerState};
+pub use tensors::{Named, Precision, TensorFile, write_as as write_weights};
 
 /// Weights.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// Where each weight lies, where they are in several files.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Shape of the model.
 pub const CONFIG_FILE: &str = "config.json";
 /// Defaults of generation.

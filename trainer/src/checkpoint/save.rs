@@ -50,17 +50,25 @@ fn write_files(folder: &Path, saved: Saved) -> Result<()> {
     digest(MODEL_FILE)?;
     tensors::write(&folder.join(OPTIMIZER_FILE), &moments(saved.parameters, saved.moments))?;
     digest(OPTIMIZER_FILE)?;
-    files::write_synced(&folder.join(CONFIG_FILE), &json(saved.model))?;
+    write_model_files(folder, saved.model, saved.tokenizer)?;
     digest(CONFIG_FILE)?;
-    files::write_synced(&folder.join(GENERATION_FILE), &json(&generation_config(saved.model)))?;
+    let state = TrainerState { files: digests, ..saved.state };
+    files::write_synced(&folder.join(STATE_FILE), &json(&state))
+}
+
+/// Writes what goes with the weights: the tokenizer's files, `generation_config.json`, and `config.json` last.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write_model_files(folder: &Path, model: &ModelConfig, tokenizer: Option<&Path>) -> Result<()> {
     for name in TOKENIZER_FILES {
-        if let Some(from) = saved.tokenizer.map(|tokenizer| tokenizer.join(name)).filter(|from| from.is_file()) {
+        if let Some(from) = tokenizer.map(|tokenizer| tokenizer.join(name)).filter(|from| from.is_file()) {
             let bytes = std::fs::read(&from).map_err(Error::io(&from))?;
             files::write_synced(&folder.join(name), &bytes)?;
         }
     }
-    let state = TrainerState { files: digests, ..saved.state };
-    files::write_synced(&folder.join(STATE_FILE), &json(&state))
+    files::write_synced(&folder.join(GENERATION_FILE), &json(&generation_config(model)))?;
+    files::write_synced(&folder.join(CONFIG_FILE), &json(model))
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -16,11 +16,22 @@ use crate::Error;
 mod say;
 
 mod console;
+mod doctor;
+mod eval;
+mod export;
 mod generate;
+mod import;
 mod info;
+mod logging_args;
 mod model_args;
 mod pretrain;
+mod report;
+mod serve;
 mod signals;
+mod watch;
+mod which_docs;
+
+pub(crate) use console::grouped;
 
 /// How a command that did not fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +56,22 @@ enum Command {
     Pretrain(Box<pretrain::Args>),
     /// Continue a text with a trained model
     Generate(generate::Args),
+    /// Judge a model on a dataset or on texts
+    Eval(eval::Args),
+    /// Show the documents behind an optimizer step
+    WhichDocs(which_docs::Args),
+    /// Answer requests for completions over HTTP
+    Serve(serve::Args),
+    /// Draw a run in the terminal while it goes on
+    Watch(watch::Args),
+    /// Write the page of a run
+    Report(report::Args),
+    /// Take in a model of others, to be trained further
+    Import(import::Args),
+    /// Write a model for other programs
+    Export(export::Args),
+    /// Show what this machine can train
+    Doctor(doctor::Args),
     /// Show the size and cost of a model, or what a checkpoint is
     Info(info::Args),
 }
@@ -53,6 +80,14 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Pretrain(args) => pretrain::run(*args),
         Command::Generate(args) => generate::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::WhichDocs(args) => which_docs::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Info(args) => info::run(args),
     }
 }
@@ -90,7 +125,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(of)
 }
 
-fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
@@ -133,7 +168,7 @@ pub fn main() -> ExitCode {
     match dispatch(Cli::parse_from(arguments).command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted(signal)) => ExitCode::from(128 + signal as u8),
-        Err(error) => report(&error, json),
+        Err(error) => tell(&error, json),
     }
 }
 

@@ -7,14 +7,18 @@ use anyhow::Context;
 use candle_core::Device;
 
 use super::console::{duration, event, grouped};
+use super::logging_args::LoggingArgs;
 use super::model_args::ModelArgs;
 use super::signals::Signals;
-use super::{Outcome, use_threads};
+use super::{Outcome, find_checkpoint, use_threads};
 use crate::checkpoint::CheckpointFolder;
-use crate::config::{DEFAULT_EPOCHS, Resume, TrainConfig};
+use crate::config::{DEFAULT_EPOCHS, ModelConfig, Resume, TrainConfig};
 use crate::data::{Source, Verify};
 use crate::error::Error;
+use crate::import;
+use crate::logging::Loggers;
 use crate::model::parameter_count;
+use crate::report;
 use crate::train::{Control, Ended, EvaluationRecord, Observer, Run, Start, StepRecord, Summary};
 
 /// Arguments of `trainer pretrain`. Flags may be written with underscores, as the notebook does.
@@ -86,6 +90,9 @@ pub struct Args {
     /// auto goes on from the latest checkpoint of --out; none starts anew; or the folder of a checkpoint
     #[arg(long, default_value = "auto")]
     resume: String,
+    /// Folder of a model to train further, of this program or others; the shape is its own [default: start anew]
+    #[arg(long, value_name = "DIR")]
+    init_from: Option<PathBuf>,
     /// Threads that read batches ahead
     #[arg(long, default_value_t = 8)]
     num_workers: usize,
@@ -101,6 +108,8 @@ pub struct Args {
     /// tokenizer.json, or its folder, to go with the checkpoints [default: the dataset's]
     #[arg(long)]
     tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    logging: LoggingArgs,
     /// Print events as lines of JSON on stdout
     #[arg(long)]
     json: bool,
@@ -153,6 +162,7 @@ impl Args {
                 "none" => Resume::None,
                 path => Resume::From(path.into()),
             },
+            init_from: self.init_from.clone(),
             ..TrainConfig::default()
         })
     }
@@ -197,9 +207,17 @@ struct Console {
     last_step: u64,
     last_tokens: Option<u64>,
     last_time: Instant,
+    loggers: Loggers,
 }
 
 impl Console {
+    /// Hands a record to the loggers.
+    fn log(&mut self, record: &impl serde::Serialize) {
+        if let Some(problem) = self.loggers.record(record) {
+            eprintln!("{problem}");
+        }
+    }
+
     fn line(&mut self, record: &StepRecord, total: u64) {
         let elapsed = self.last_time.elapsed();
         let tokens = record.tokens - self.last_tokens.unwrap_or(record.tokens);
@@ -228,6 +246,7 @@ impl Console {
 
 impl Observer for Console {
     fn step(&mut self, record: &StepRecord, total_steps: u64) -> Control {
+        self.log(record);
         let first = self.last_tokens.is_none();
         let due = self.log_interval > 0 && record.step.is_multiple_of(self.log_interval);
         if first || due || record.step == total_steps {
@@ -237,6 +256,7 @@ impl Observer for Console {
     }
 
     fn evaluated(&mut self, record: &EvaluationRecord) {
+        self.log(record);
         eprintln!("step {}  val_loss {:.4}  val_ppl {:.2}", record.step, record.val_loss, record.val_ppl);
         self.event(serde_json::json!({"event": "evaluated", "step": record.step, "val_loss": record.val_loss}));
     }
@@ -301,10 +321,18 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let device = device(&args.device)?;
     check_dtype(&args.dtype)?;
     use_threads(args.threads)?;
-    let config = args.config()?;
+    let mut config = args.config()?;
+    config.init_from = config.init_from.as_deref().map(find_checkpoint).transpose()?;
     config.validate()?;
+    args.logging.check()?;
     let source = Source::open(&args.data)?.verified(args.verify.into())?;
-    let model = args.model.config(Some(&source))?;
+    let model = match &config.init_from {
+        Some(folder) => {
+            let theirs = import::continued(folder, config.sequence_length, &source)?;
+            ModelConfig { dropout: args.model.dropout, attention_dropout: args.model.dropout, ..theirs }
+        }
+        None => args.model.config(Some(&source))?,
+    };
     let signals = Signals::install().context("cannot install signal handlers")?;
     let run = Run::prepare(&model, config.clone(), &source, args.tokenizer_folder(), &device)?;
     introduce(&run, &config);
@@ -315,9 +343,18 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         last_step: run.steps_made(),
         last_tokens: None,
         last_time: Instant::now(),
+        loggers: args.logging.start(&config, run.steps_made())?,
     };
     let total = run.total_steps();
-    let summary = run.train(&mut console)?;
+    let summary = run.train(&mut console);
+    if let Some(problem) = console.loggers.finish() {
+        eprintln!("{problem}");
+    }
+    let summary = summary?;
+    match report::write(&config.out, None) {
+        Ok(path) => eprintln!("report: {}", path.display()),
+        Err(error) => eprintln!("report: {error}"),
+    }
     conclude(&summary, total, args.json)?;
     match (summary.ended, console.signals.received()) {
         (Ended::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),

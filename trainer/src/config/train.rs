@@ -107,6 +107,9 @@ pub struct TrainConfig {
     pub keep_best: bool,
     /// Where to start from.
     pub resume: Resume,
+    /// Folder of a model whose weights a new run starts with; absent, with weights of `seed`.
+    #[serde(default)]
+    pub init_from: Option<PathBuf>,
 }
 
 impl Default for TrainConfig {
@@ -147,6 +150,7 @@ impl Default for TrainConfig {
             keep_last: 0,
             keep_best: false,
             resume: Resume::Auto,
+            init_from: None,
         }
     }
 }

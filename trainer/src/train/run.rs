@@ -15,6 +15,7 @@ use crate::config::{ModelConfig, Resume, TrainConfig};
 use crate::data::{Loader, Source, Windows};
 use crate::engine::EngineStep;
 use crate::error::{Error, Result};
+use crate::import;
 use crate::model::{LanguageModel, Llama};
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::schedule::Schedule;
@@ -148,6 +149,14 @@ fn step_for(model: Llama, optimizer: AdamW) -> Result<Box<dyn TrainStep>> {
     })
 }
 
+/// The weights a new run starts with.
+fn initial_model(model: &ModelConfig, config: &TrainConfig, device: &Device) -> Result<Llama> {
+    match &config.init_from {
+        Some(folder) => import::load_as(model, folder, device),
+        None => Llama::init(model, config.seed, device),
+    }
+}
+
 /// Refuses a checkpoint of another model or other data, naming the field.
 fn check_same(
     folder: &Path,
@@ -204,7 +213,7 @@ impl Run {
         };
         let (step, made, tokens) = match &start {
             Start::New => {
-                let model = Llama::init(model, config.seed, device)?.with_training_options(config.training_options());
+                let model = initial_model(model, &config, device)?.with_training_options(config.training_options());
                 let optimizer = AdamW::new(adamw, model.parameters());
                 (step_for(model, optimizer)?, 0, 0)
             }

@@ -14,6 +14,8 @@ mod space;
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
 pub use gpt2::Gpt2;
+#[cfg(test)]
+pub use known::all;
 pub use known::{GPT2, Known, known};
 pub use o200k::O200k;
 
