@@ -12,6 +12,8 @@ use super::simd::{Level, at_every_level};
 use super::units::mix;
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+/// A place that nothing fell into.
+const EMPTY: u64 = u64::MAX;
 /// Shingles hashed at once: the buffer stays in the first-level cache.
 const BLOCK: usize = 512;
 
@@ -19,9 +21,10 @@ const BLOCK: usize = 512;
 #[derive(Debug)]
 pub struct Sketcher {
     level: Level,
-    values: Vec<u32>,
-    filled: Vec<bool>,
+    /// Of each place the round that filled it, above the least value that fell there: less is earlier, then less.
+    places: Vec<u64>,
     hashes: Vec<u64>,
+    signature: Vec<u32>,
 }
 
 impl Sketcher {
@@ -31,7 +34,7 @@ impl Sketcher {
     }
 
     fn at(level: Level, places: usize) -> Self {
-        Sketcher { level, values: vec![0; places], filled: vec![false; places], hashes: vec![0; BLOCK] }
+        Sketcher { level, places: vec![EMPTY; places], hashes: vec![0; BLOCK], signature: vec![0; places] }
     }
 
     /// The signature of a set of shingles, repetitions allowed; None where there is none.
@@ -39,54 +42,39 @@ impl Sketcher {
         if shingles.is_empty() {
             return None;
         }
-        self.values.fill(u32::MAX);
-        self.filled.fill(false);
-        let places = self.values.len();
-        let mut empty = places;
-        for round in 0..places as u64 {
+        self.places.fill(EMPTY);
+        let count = self.places.len();
+        let mut empty = count;
+        for round in 0..count as u64 {
             if empty == 0 {
                 break;
             }
-            empty = self.spread(shingles, round);
+            empty -= self.spread(shingles, round);
         }
-        for place in 0..places {
-            if self.filled.get(place) == Some(&false) {
-                self.least(shingles, (places + place) as u64, place);
-            }
+        for (round, place) in (count as u64..).zip(&mut self.places).filter(|(_, place)| **place == EMPTY) {
+            let least = shingles.iter().map(|shingle| round_hash(*shingle, round) as u32).min();
+            *place = least.map_or(EMPTY, u64::from);
         }
-        Some(&self.values)
+        self.signature.iter_mut().zip(&self.places).for_each(|(value, place)| *value = *place as u32);
+        Some(&self.signature)
     }
 
-    /// One round over all places. Returns how many are still empty.
+    /// One round over all places. Returns how many it filled.
     fn spread(&mut self, shingles: &[u64], round: u64) -> usize {
-        let places = self.values.len() as u64;
-        // Full places must not change: their least value is put out of reach for the round.
-        let mut fresh = vec![u32::MAX; self.values.len()];
+        let count = self.places.len() as u64;
+        let mut filled = 0;
         for block in shingles.chunks(BLOCK) {
             let Some(hashes) = self.hashes.get_mut(..block.len()) else { continue };
             hash_block(self.level, block, round, hashes);
             for hash in hashes {
-                let place = ((*hash >> 32) * places) >> 32;
-                if let Some(value) = fresh.get_mut(place as usize) {
-                    *value = (*value).min(*hash as u32);
+                let at = ((*hash >> 32) * count) >> 32;
+                if let Some(place) = self.places.get_mut(at as usize) {
+                    filled += usize::from(*place == EMPTY);
+                    *place = (*place).min(round << 32 | u64::from(*hash as u32));
                 }
             }
         }
-        let mut empty = 0;
-        for ((value, filled), fresh) in self.values.iter_mut().zip(&mut self.filled).zip(&fresh) {
-            if !*filled && *fresh != u32::MAX {
-                (*value, *filled) = (*fresh, true);
-            }
-            empty += usize::from(!*filled);
-        }
-        empty
-    }
-
-    fn least(&mut self, shingles: &[u64], round: u64, place: usize) {
-        let least = shingles.iter().map(|shingle| round_hash(*shingle, round) as u32).min();
-        if let (Some(value), Some(least)) = (self.values.get_mut(place), least) {
-            *value = least;
-        }
+        filled
     }
 }
 
