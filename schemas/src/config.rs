@@ -154,6 +154,11 @@ pub struct Measure {
     /// fastText classifier (`.bin`, `.ftz`) that tells `lang` and `lang_score`; in a dataset's copy its sha256.
     /// `embedded-1`, or none: the detector in the program.
     pub lang_model: Option<String>,
+    /// Language model of `perplexity`: ARPA, or a KenLM binary of unquantised probing tables or an unquantised trie; in
+    /// a dataset's copy its sha256.
+    pub perplexity_model: Option<String>,
+    /// What a word is for `perplexity`: what it was when the model was trained.
+    pub perplexity_words: Words,
 }
 
 impl Default for Measure {
@@ -167,6 +172,8 @@ impl Default for Measure {
             flagged_words: None,
             flagged_pairs: false,
             lang_model: None,
+            perplexity_model: None,
+            perplexity_words: Words::Whitespace,
         }
     }
 }

@@ -101,6 +101,7 @@ quality_columns! {
     NoSentenceEndRatio "no_sentence_end_ratio" Float64 "basic" "Share of lines that are not blank and do not end with a terminal mark.",
     Lang "lang" Utf8 "language" "Language of the text, ISO 639-1; empty where it has no letters.",
     LangScore "lang_score" Float64 "language" "Confidence of `lang`, 0 to 1.",
+    Perplexity "perplexity" Float64 "perplexity" "How surprised the language model is by the text, per word; 1 decimal.",
 }
 
 impl QualityColumn {

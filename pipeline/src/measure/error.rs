@@ -36,6 +36,18 @@ pub enum Error {
         /// What does.
         found: String,
     },
+    /// A line of a model file is not what it should be.
+    #[error("read {} at line {line}: expected {expected}, found {found:?}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: u64,
+        /// What should stand there.
+        expected: String,
+        /// What does.
+        found: String,
+    },
     /// A list is not UTF-8.
     #[error("read {} at byte {offset}: expected UTF-8, found another byte\nhint: save the list as UTF-8, a word a line", path.display())]
     NotUtf8 {

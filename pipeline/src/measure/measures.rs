@@ -11,6 +11,7 @@ use shards::commit::sha256_hex;
 
 use super::Error;
 use super::language::Detector;
+use super::perplexity::LanguageModel;
 use super::text::{Families, Scratch, Value, measure};
 use super::word_statistics::FlaggedWords;
 use crate::record::{Document, FieldValue, Records, Span};
@@ -23,6 +24,8 @@ pub(super) struct Options {
     pub special: SpecialCharacters,
     pub flagged: FlaggedWords,
     pub detector: Detector,
+    pub language_model: Option<LanguageModel>,
+    pub perplexity_words: Words,
 }
 
 /// Columns to be computed, with the lists and models they need.
@@ -51,6 +54,8 @@ impl Measures {
             special: config.special_characters,
             flagged: FlaggedWords::default(),
             detector: Detector::default(),
+            language_model: None,
+            perplexity_words: config.perplexity_words,
         };
         if config.columns.contains(&QualityColumn::FlaggedWordsRatio) {
             let path = config.flagged_words.as_deref();
@@ -63,6 +68,13 @@ impl Measures {
             let (detector, name) = Detector::load(config.lang_model.as_deref())?;
             options.detector = detector;
             canonical.lang_model = Some(name);
+        }
+        if config.columns.contains(&QualityColumn::Perplexity) {
+            let path = config.perplexity_model.as_deref();
+            let path = path.ok_or(Error::Needs { column: "perplexity", key: "perplexity_model" })?;
+            let (model, hash) = LanguageModel::load(Path::new(path))?;
+            options.language_model = Some(model);
+            canonical.perplexity_model = Some(hash);
         }
         Ok(Measures {
             columns: config.columns.clone(),
@@ -88,6 +100,7 @@ impl Measures {
         let changed = |(_, planned, found): &(&'static str, Option<String>, &Option<String>)| *planned != **found;
         let files = [
             ("flagged_words", planned.measure.flagged_words, &self.canonical.flagged_words),
+            ("perplexity_model", planned.measure.perplexity_model, &self.canonical.perplexity_model),
             ("lang_model", planned.measure.lang_model, &self.canonical.lang_model),
         ];
         match files.into_iter().find(changed).filter(|_| !self.columns.is_empty()) {

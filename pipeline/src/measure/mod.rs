@@ -7,6 +7,7 @@
 //!   word_statistics   refined words, word 10-grams, flagged words
 //!   gopher, fineweb, c4   the statistics of the well-known filters
 //!   language          an embedded detector, fastText models
+//!   perplexity        n-gram models: ARPA, KenLM binaries
 //! ```
 //!
 //! Definitions are those of the project that made a column known, traps included, to the last digit: Data-Juicer for
@@ -27,6 +28,7 @@ mod language;
 mod lines;
 mod measures;
 mod model_file;
+mod perplexity;
 mod tables;
 mod text;
 mod word_statistics;

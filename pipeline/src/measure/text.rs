@@ -37,6 +37,7 @@ pub(super) struct Families {
     fineweb: bool,
     c4: bool,
     language: bool,
+    perplexity: bool,
 }
 
 impl Families {
@@ -70,6 +71,7 @@ impl Families {
                 self.c4 = true;
             }
             Column::Lang | Column::LangScore => self.language = true,
+            Column::Perplexity => self.perplexity = true,
             column if column.group() == "gopher" => {
                 (self.characters, self.gopher_words, self.gopher_repetition) = (true, true, true);
             }
@@ -99,6 +101,7 @@ pub(super) struct TextMeasures<'a> {
     fineweb: Fineweb,
     c4: C4,
     language: (&'a str, f64),
+    perplexity: f64,
 }
 
 /// Measures a text.
@@ -136,6 +139,9 @@ pub(super) fn measure<'a>(
     }
     if families.language {
         found.language = options.detector.detect(text, fasttext);
+    }
+    if let Some(model) = options.language_model.as_ref().filter(|_| families.perplexity) {
+        found.perplexity = model.perplexity(text, options.perplexity_words, classes);
     }
     grams.shrink();
     gopher.shrink();
@@ -192,6 +198,7 @@ impl<'a> TextMeasures<'a> {
             Column::C4KeptLineFrac => share(c4.kept_lines, c4.lines),
             Column::Lang => Value::Text(self.language.0),
             Column::LangScore => Value::Float(self.language.1),
+            Column::Perplexity => Value::Float(self.perplexity),
             column => self.repetition_value(column),
         }
     }
