@@ -10,6 +10,7 @@
 //! - [`model`]: the Llama, one layer a file, and [`model::LanguageModel`], which is all that the rest knows of it.
 //! - [`optimizer`], [`schedule`]: AdamW and the learning rate.
 //! - [`engine`]: the fast training step, an explicit list of operations both ways; the tape is its reference.
+//! - [`distributed`]: the ranks of a job: who this process is, sums and agreements between all.
 //! - [`train`]: [`train::TrainStep`] makes an optimizer step, [`train::Run`] is the loop around it.
 //! - [`checkpoint`]: what a run needs to go on, written atomically, read with every name and shape checked.
 //! - [`import`], [`export`]: models of others, and models for others.

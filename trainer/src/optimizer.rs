@@ -58,6 +58,16 @@ impl AdamW {
         AdamW { config, moments, updates }
     }
 
+    /// Its constants.
+    pub fn config(&self) -> AdamWConfig {
+        self.config
+    }
+
+    /// Steps made.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
     /// The moments, in the order of the parameters.
     pub fn moments(&self) -> &[Moments] {
         &self.moments

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How the rate falls after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
     /// Half a cosine down to the minimum (Loshchilov & Hutter 2017); the notebook's.

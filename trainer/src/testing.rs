@@ -23,11 +23,17 @@ fn document(vocab_size: u32, number: u64) -> Vec<u8> {
     ids.into_iter().flat_map(u16::to_le_bytes).collect()
 }
 
-fn write_side(dir: &Path, split: Split, vocab_size: u32, shards: u32, documents: u64) -> (SplitEntry, Vec<FileEntry>) {
+fn write_side(
+    dir: &Path,
+    split: Split,
+    vocab_size: u32,
+    shards: u32,
+    documents: impl Fn(u32) -> u64,
+) -> (SplitEntry, Vec<FileEntry>) {
     let (mut side, mut files) = (SplitEntry::default(), Vec::new());
     for shard in 0..shards {
         let mut writer = ShardWriter::create(dir, split, shard, Dtype::U16).unwrap();
-        for number in 0..documents {
+        for number in 0..documents(shard) {
             let number = number + 10_000 * u64::from(shard) + 1_000_000 * (split == Split::Val) as u64;
             writer.push_document(&document(vocab_size, number)).unwrap();
         }
@@ -42,8 +48,13 @@ fn write_side(dir: &Path, split: Split, vocab_size: u32, shards: u32, documents:
 
 /// Writes a dataset of `shards` training shards and a validation shard.
 pub fn tiny_dataset(dir: &Path, vocab_size: u32, shards: u32) {
-    let (train, mut files) = write_side(dir, Split::Train, vocab_size, shards, 60);
-    let (val, val_files) = write_side(dir, Split::Val, vocab_size, 1, 20);
+    tiny_dataset_of(dir, vocab_size, shards, |_| 60);
+}
+
+/// As [`tiny_dataset`], with as many documents in each training shard as `documents` says.
+pub fn tiny_dataset_of(dir: &Path, vocab_size: u32, shards: u32, documents: impl Fn(u32) -> u64) {
+    let (train, mut files) = write_side(dir, Split::Train, vocab_size, shards, documents);
+    let (val, val_files) = write_side(dir, Split::Val, vocab_size, 1, |_| 20);
     files.extend(val_files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let total = train.documents + val.documents;

@@ -21,6 +21,7 @@ pub struct CheckpointFolder {
 }
 
 const LATEST: &str = "latest";
+const BEST: &str = "best";
 const TEMPORARY: &str = ".tmp-";
 
 fn step_of(name: &str) -> Option<u64> {
@@ -118,12 +119,23 @@ impl Checkpoints {
         Ok(CheckpointFolder { path, step })
     }
 
-    /// Deletes all but the newest `keep` checkpoints up to `step`; 0 keeps all.
+    /// Names the checkpoint of `step` the best.
+    ///
+    /// # Errors
+    /// Where the name cannot be written.
+    pub fn name_best(&self, step: u64) -> Result<()> {
+        shards::commit::write_atomic(self.root.join(BEST), format!("step-{step:08}\n").as_bytes())?;
+        Ok(())
+    }
+
+    /// Deletes all but the newest `keep` checkpoints up to `step`, and the one that `best` names; 0 keeps all.
     ///
     /// # Errors
     /// Where one cannot be deleted.
     pub fn prune(&self, keep: usize, step: u64) -> Result<()> {
-        let older: Vec<_> = self.list()?.into_iter().filter(|checkpoint| checkpoint.step <= step).collect();
+        let best = step_of(std::fs::read_to_string(self.root.join(BEST)).unwrap_or_default().trim());
+        let spared = |checkpoint: &CheckpointFolder| checkpoint.step <= step && Some(checkpoint.step) != best;
+        let older: Vec<_> = self.list()?.into_iter().filter(spared).collect();
         let excess = if keep == 0 { 0 } else { older.len().saturating_sub(keep) };
         for checkpoint in &older[..excess] {
             std::fs::remove_dir_all(&checkpoint.path).map_err(Error::io(&checkpoint.path))?;
@@ -191,5 +203,15 @@ mod tests {
         assert_eq!(steps(&checkpoints), [1, 2, 3, 4]);
         checkpoints.prune(2, 4).unwrap();
         assert_eq!(steps(&checkpoints), [3, 4]);
+    }
+
+    #[test]
+    fn the_best_is_kept_beside_the_last() {
+        let out = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of_run(out.path());
+        (1..=5).for_each(|step| drop(publish(&checkpoints, step)));
+        checkpoints.name_best(2).unwrap();
+        checkpoints.prune(2, 5).unwrap();
+        assert_eq!(steps(&checkpoints), [2, 4, 5]);
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! OUT/checkpoints/
 //!   latest                     the name of the newest folder
+//!   best                       the name of the folder with the best evaluation, where --keep-best is given
 //!   step-00000100/
 //!     model.safetensors        weights, f32, Hugging Face's names
 //!     config.json              LlamaForCausalLM
@@ -25,7 +26,7 @@ mod tensors;
 pub use folder::{CheckpointFolder, Checkpoints};
 pub use load::{load_model, load_optimizer, read_state};
 pub use save::{Saved, save, write_model_files};
-pub use state::{DataIdentity, STATE_VERSION, TrainerState};
+pub use state::{Best, DataIdentity, GrownAt, STATE_VERSION, TrainerState};
 pub use tensors::{Named, Precision, TensorFile, write_as as write_weights};
 
 /// Weights.

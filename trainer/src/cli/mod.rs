@@ -25,9 +25,11 @@ mod info;
 mod logging_args;
 mod model_args;
 mod pretrain;
+mod prompts;
 mod report;
 mod serve;
 mod signals;
+mod throughput;
 mod watch;
 mod which_docs;
 

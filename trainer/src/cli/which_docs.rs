@@ -12,6 +12,7 @@ use shards::dataset::Dataset;
 use super::console::{event, grouped};
 use super::{Outcome, find_checkpoint};
 use crate::checkpoint::{TrainerState, load_model, read_state};
+use crate::config::Packing;
 use crate::data::{Source, Windows};
 use crate::error::{Error, Result};
 use crate::eval::{DocumentRow, Piece, describe, score};
@@ -57,8 +58,7 @@ struct Sequence {
 
 /// The samples of a step, from 1.
 fn samples_of(state: &TrainerState, step: u64) -> Result<std::ops::Range<u64>> {
-    // Of all ranks, whatever their number was.
-    let batch = state.samples / state.step.max(1);
+    let batch = state.global_batch();
     match step.checked_sub(1).and_then(|before| Some(before.checked_mul(batch)?..step.checked_mul(batch)?)) {
         Some(samples) => Ok(samples),
         None => Err(Error::Config { field: "step", problem: format!("{step} is no step; the first is 1") }),
@@ -143,8 +143,13 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             Error::Mismatch { path: path.to_path_buf(), field: "the data's hash".into(), expected, found }.into()
         );
     }
+    if state.data.packing != Packing::Concatenate || state.data.grown.is_some() {
+        let problem = "documents of packed sequences, or of data that has grown, cannot be told yet".to_owned();
+        return Err(Error::Data { path: path.to_path_buf(), problem }.into());
+    }
     let positions = state.data.sequence_length;
-    let windows = source.train(positions, import::read_config(&folder)?.vocab_size, state.data.seed)?;
+    let vocab_size = import::read_config(&folder)?.vocab_size;
+    let windows = source.train(positions, vocab_size, state.data.seed, state.data.packing)?;
     let mut sequences = sequences(&windows, samples_of(&state, args.step)?)?;
     if args.score {
         add_losses(&mut sequences, &windows, &folder)?;

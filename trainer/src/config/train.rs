@@ -24,7 +24,7 @@ pub enum Resume {
 }
 
 /// How documents become sequences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Packing {
     /// Documents back to back, cut every `sequence_length` tokens: nothing is padded, most sequences start and end
@@ -41,6 +41,12 @@ pub enum Packing {
 pub struct TrainConfig {
     /// A manifest, a dataset folder, or a bare `.bin` of uint16.
     pub data: PathBuf,
+    /// Datasets to mix with it.
+    pub more_data: Vec<PathBuf>,
+    /// Shares of the datasets; empty is by their tokens.
+    pub data_weights: Vec<f64>,
+    /// The smaller dataset that a run was on, which `data` has grown from.
+    pub grown_from: Option<PathBuf>,
     /// Where metrics and checkpoints go.
     pub out: PathBuf,
     /// Sequences a micro-batch.
@@ -117,6 +123,9 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             data: PathBuf::from("dataset/pretrain_data.bin"),
+            more_data: Vec::new(),
+            data_weights: Vec::new(),
+            grown_from: None,
             out: PathBuf::from("out"),
             batch_size: 32,
             accumulation_steps: 8,

@@ -5,10 +5,11 @@
 //! first step. A shard that turns out to be another than the manifest lists ends the run at the next read.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use schemas::manifest::Split;
@@ -32,7 +33,26 @@ enum Kind {
 /// The open shards, most recently opened last.
 #[derive(Default)]
 struct OpenShards {
-    shards: VecDeque<(usize, Arc<ShardReader>)>,
+    shards: VecDeque<(usize, Arc<OpenShard>)>,
+}
+
+/// A shard, and where its documents start once that was asked for: 8 bytes a document, so that a window's bounds cost
+/// a search in memory instead of reads of the index.
+struct OpenShard {
+    reader: ShardReader,
+    starts: OnceLock<Vec<u64>>,
+}
+
+impl OpenShard {
+    fn starts(&self) -> Result<&[u64]> {
+        if let Some(starts) = self.starts.get() {
+            return Ok(starts);
+        }
+        let spans = self.reader.spans_from(0);
+        let starts = spans.map(|span| span.map(|span| span.token_offset)).collect::<Result<Vec<u64>, _>>()?;
+        // Another thread may have been faster: the same starts.
+        Ok(self.starts.get_or_init(|| starts))
+    }
 }
 
 impl ShardPool {
@@ -54,9 +74,27 @@ impl ShardPool {
                 if let Some(checker) = checker {
                     checker.wants(shard)?;
                 }
-                Ok(open_shard(dataset, *split, open, shard)?.read_at(token_offset, bytes)?)
+                Ok(open_shard(dataset, *split, open, shard)?.reader.read_at(token_offset, bytes)?)
             }
         }
+    }
+
+    /// Appends the offsets at which documents start inside a window of a shard, ascending.
+    pub(super) fn document_starts(&self, shard: usize, window: Range<u64>, starts: &mut Vec<u64>) -> Result<()> {
+        let Kind::Dataset { dataset, split, open, .. } = &self.0 else {
+            let problem = "a bare .bin has no index that says where documents start".to_owned();
+            return Err(Error::Data { path: self.path(shard), problem });
+        };
+        let open = open_shard(dataset, *split, open, shard)?;
+        let all = open.starts()?;
+        let from = all.partition_point(|start| *start < window.start);
+        // An empty document shares its start with the next.
+        for start in all[from..].iter().take_while(|start| **start < window.end) {
+            if starts.last() != Some(start) {
+                starts.push(*start);
+            }
+        }
+        Ok(())
     }
 
     /// Path of a shard.
@@ -73,13 +111,13 @@ fn shard_path(dataset: &Dataset, split: Split, shard: usize) -> PathBuf {
     dataset.dir().join(name.map_or("", String::as_str))
 }
 
-fn open_shard(dataset: &Dataset, split: Split, open: &Mutex<OpenShards>, shard: usize) -> Result<Arc<ShardReader>> {
+fn open_shard(dataset: &Dataset, split: Split, open: &Mutex<OpenShards>, shard: usize) -> Result<Arc<OpenShard>> {
     let find = |open: &OpenShards| open.shards.iter().find(|(number, _)| *number == shard).map(|(_, s)| s.clone());
     if let Some(found) = find(&open.lock().unwrap_or_else(PoisonError::into_inner)) {
         return Ok(found);
     }
     // Opened outside the lock: two threads may open the same shard, which only wastes a moment.
-    let reader = Arc::new(dataset.shard(split, shard)?);
+    let reader = Arc::new(OpenShard { reader: dataset.shard(split, shard)?, starts: OnceLock::new() });
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
     if open.shards.len() >= OPEN_SHARDS {
         open.shards.pop_front();

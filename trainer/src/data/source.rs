@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use schemas::dtype::Dtype;
 use schemas::manifest::Split;
 use shards::dataset::Dataset;
-use shards::order::SequenceOrder;
 
 use super::Windows;
+use super::packing::PackedOrder;
 use super::pool::ShardPool;
+use super::windows::{Cuts, Segment, Sequences};
+use crate::config::Packing;
 use crate::error::{Error, Result};
 
 /// A headerless file of uint16 ids.
@@ -94,11 +96,16 @@ impl Source {
         Ok(Source { verify, ..self })
     }
 
-    fn dataset(&self) -> Option<&Dataset> {
+    pub(super) fn dataset(&self) -> Option<&Dataset> {
         match &self.kind {
             Kind::Dataset(dataset) => Some(dataset),
             Kind::Bare(_) => None,
         }
+    }
+
+    /// The manifest, folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The vocabulary the ids belong to, where a manifest says.
@@ -135,17 +142,39 @@ impl Source {
         }
     }
 
-    /// The training windows of `positions + 1` tokens, in the order of `seed`.
+    /// The training sequences of `positions + 1` tokens, in the order of `seed`.
     ///
     /// # Errors
-    /// Where a shard cannot be opened or there is no window.
-    pub fn train(&self, positions: usize, vocab_size: usize, seed: u64) -> Result<Windows> {
-        let order = SequenceOrder::new(&self.shard_tokens(Split::Train), sequence_tokens(positions)?, seed);
-        if order.is_empty() {
+    /// Where a shard cannot be opened, there is no sequence, or a bare file is to be packed.
+    pub fn train(&self, positions: usize, vocab_size: usize, seed: u64, packing: Packing) -> Result<Windows> {
+        let sequences = match packing {
+            Packing::Concatenate => {
+                Sequences::Cut(Cuts::new(self.segments(Split::Train), sequence_tokens(positions)?, Some(seed)))
+            }
+            Packing::BestFit => {
+                let problem =
+                    "a bare .bin has no index that says where documents start; it cannot be packed".to_owned();
+                let bare = || Error::Data { path: self.path.clone(), problem };
+                let dataset = self.dataset().ok_or_else(bare)?;
+                Sequences::Packed(PackedOrder::new(dataset, Split::Train, positions, seed)?)
+            }
+        };
+        self.not_empty(self.windows(Split::Train, sequences, positions, vocab_size)?)
+    }
+
+    /// Training sequences cut from segments, in the order of `seed`; there may be none.
+    pub(super) fn cuts(&self, segments: Vec<Segment>, positions: usize, vocab: usize, seed: u64) -> Result<Windows> {
+        let cuts = Cuts::new(segments, sequence_tokens(positions)?, Some(seed));
+        self.windows(Split::Train, Sequences::Cut(cuts), positions, vocab)
+    }
+
+    fn not_empty(&self, windows: Windows) -> Result<Windows> {
+        if windows.count() == 0 {
+            let positions = windows.positions();
             let problem = format!("{} training tokens hold no window of {positions} + 1", self.train_tokens());
             return Err(Error::Data { path: self.path.clone(), problem });
         }
-        self.windows(Split::Train, order, positions, vocab_size)
+        Ok(windows)
     }
 
     /// The validation windows in the order of the shards; none where there is no validation side.
@@ -153,11 +182,15 @@ impl Source {
     /// # Errors
     /// Where a shard cannot be opened.
     pub fn val(&self, positions: usize, vocab_size: usize) -> Result<Option<Windows>> {
-        let order = SequenceOrder::sequential(&self.shard_tokens(Split::Val), sequence_tokens(positions)?);
-        match order.is_empty() {
-            true => Ok(None),
-            false => self.windows(Split::Val, order, positions, vocab_size).map(Some),
-        }
+        let cuts = Cuts::new(self.segments(Split::Val), sequence_tokens(positions)?, None);
+        let windows = self.windows(Split::Val, Sequences::Cut(cuts), positions, vocab_size)?;
+        Ok((windows.count() > 0).then_some(windows))
+    }
+
+    /// Every shard of a side, whole.
+    pub(super) fn segments(&self, split: Split) -> Vec<Segment> {
+        let whole = |(shard, tokens)| Segment { shard, token_offset: 0, tokens };
+        self.shard_tokens(split).into_iter().enumerate().map(whole).collect()
     }
 
     fn shard_tokens(&self, split: Split) -> Vec<u64> {
@@ -168,14 +201,14 @@ impl Source {
         }
     }
 
-    fn windows(&self, split: Split, order: SequenceOrder, positions: usize, vocab_size: usize) -> Result<Windows> {
+    fn windows(&self, split: Split, sequences: Sequences, positions: usize, vocab_size: usize) -> Result<Windows> {
         let (pool, dtype) = match &self.kind {
             Kind::Bare(_) => (ShardPool::bare(BareFile::open(&self.path)?), Dtype::U16),
             Kind::Dataset(dataset) => {
                 (ShardPool::of_dataset(dataset, split, self.verify == Verify::Background), dataset.manifest().dtype)
             }
         };
-        Ok(Windows::new(pool, order, positions, dtype, vocab_size))
+        Ok(Windows::new(pool, sequences, positions, dtype, vocab_size))
     }
 }
 
@@ -197,7 +230,7 @@ mod tests {
             let source = Source::open(&path).unwrap();
             assert_eq!((source.vocab_size(), source.bos_eos()), (Some(50), (Some(1), Some(2))));
             assert_eq!(source.identity().len(), 64);
-            assert!(source.train(8, 50, 0).unwrap().count() > 100);
+            assert!(source.train(8, 50, 0, Packing::Concatenate).unwrap().count() > 100);
             assert!(source.val(8, 50).unwrap().unwrap().count() > 10);
         }
     }
@@ -206,7 +239,7 @@ mod tests {
     fn every_window_of_several_shards_is_read_once() {
         let folder = tempfile::tempdir().unwrap();
         tiny_dataset(folder.path(), 50, 3);
-        let windows = Source::open(folder.path()).unwrap().train(8, 50, 4).unwrap();
+        let windows = Source::open(folder.path()).unwrap().train(8, 50, 4, Packing::Concatenate).unwrap();
         let mut places: Vec<_> = (0..windows.count()).map(|sample| windows.locate(sample).unwrap()).collect();
         places.sort_unstable();
         places.dedup();
@@ -228,8 +261,8 @@ mod tests {
         let path = folder.path().join("a.bin");
         std::fs::write(&path, [0; 16]).unwrap();
         let source = Source::open(&path).unwrap();
-        assert!(source.train(7, 10, 0).is_ok());
-        assert!(source.train(8, 10, 0).err().unwrap().to_string().contains("no window of 8 + 1"));
+        assert!(source.train(7, 10, 0, Packing::Concatenate).is_ok());
+        assert!(source.train(8, 10, 0, Packing::Concatenate).err().unwrap().to_string().contains("no window of 8 + 1"));
     }
 
     #[test]
@@ -252,7 +285,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[100] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        let windows = Source::open(folder.path()).unwrap().train(8, 50, 0).unwrap();
+        let windows = Source::open(folder.path()).unwrap().train(8, 50, 0, Packing::Concatenate).unwrap();
         let (mut bytes, mut tokens) = (Vec::new(), Vec::new());
         let read = |sample| windows.read(sample % windows.count(), &mut bytes, &mut tokens);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

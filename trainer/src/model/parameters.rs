@@ -84,6 +84,15 @@ impl Parameters {
         Ok(Parameters { entries: specs(config).into_iter().map(make).collect::<Result<_>>()? })
     }
 
+    /// A copy of the weights as they are now, which updates do not touch.
+    ///
+    /// # Errors
+    /// Where a tensor cannot be copied.
+    pub fn snapshot(&self) -> Result<Parameters> {
+        let copy = |entry: &Parameter| Ok(Parameter { var: Var::from_tensor(&entry.var.copy()?)?, ..entry.clone() });
+        Ok(Parameters { entries: self.entries.iter().map(copy).collect::<Result<_>>()? })
+    }
+
     /// The weights, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Parameter> {
         self.entries.iter()

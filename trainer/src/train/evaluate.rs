@@ -1,7 +1,8 @@
 //! Validation loss: the same windows at every evaluation.
 
 use super::TrainStep;
-use crate::data::{Batch, Windows};
+use crate::data::{Samples, Scratch};
+use crate::distributed::World;
 use crate::error::Result;
 
 /// Result of an evaluation.
@@ -20,24 +21,27 @@ impl Evaluation {
     }
 }
 
-/// Mean loss over the first `batches` batches of `sequences` windows, or over all windows where there are fewer.
+/// Mean loss over the first `batches` batches of `sequences` samples, or over all where there are fewer; ranks share
+/// the batches.
 ///
 /// # Errors
-/// Where a window cannot be read or does not fit the model.
-pub fn evaluate(step: &dyn TrainStep, windows: &Windows, sequences: usize, batches: usize) -> Result<Evaluation> {
-    let total = windows.count().min((sequences as u64).saturating_mul(batches as u64));
-    let (mut sum, mut tokens_seen, mut sample) = (0f64, 0u64, 0u64);
-    let (mut bytes, mut tokens) = (Vec::new(), Vec::new());
-    while sample < total {
-        let count = (total - sample).min(sequences as u64);
-        tokens.clear();
-        for index in 0..count {
-            windows.read(sample + index, &mut bytes, &mut tokens)?;
-        }
-        let batch = Batch::from_windows(&tokens, count as usize, windows.positions())?;
-        sum += step.loss(&batch)? * batch.tokens() as f64;
-        tokens_seen += batch.tokens();
-        sample += count;
+/// Where a sample cannot be read or does not fit the model, or a rank has gone.
+pub fn evaluate(
+    step: &dyn TrainStep,
+    samples: &Samples,
+    (sequences, batches): (usize, usize),
+    world: &mut World,
+) -> Result<Evaluation> {
+    let total = samples.count().min((sequences as u64).saturating_mul(batches as u64));
+    let (mut sum, mut tokens, mut scratch) = (0f64, 0u64, Scratch::default());
+    let mine = (0..total.div_ceil(sequences.max(1) as u64)).skip(world.rank()).step_by(world.size());
+    for index in mine {
+        let first = index * sequences as u64;
+        let batch = samples.batch(first, (total - first).min(sequences as u64) as usize, &mut scratch)?;
+        let counted = batch.tokens();
+        sum += step.loss(&batch)? * counted as f64;
+        tokens += counted;
     }
-    Ok(Evaluation { loss: sum / tokens_seen.max(1) as f64, tokens: tokens_seen })
+    let totals = world.totals(&[sum, tokens as f64])?;
+    Ok(Evaluation { loss: totals[0] / totals[1].max(1.0), tokens: totals[1] as u64 })
 }

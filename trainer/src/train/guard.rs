@@ -15,7 +15,7 @@ const STEPS_TRUSTED: u64 = 20;
 const SKIPPED_MAX: u64 = 50;
 
 /// What happens to a step that must not be learnt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum SpikePolicy {
     /// The run ends with an error; the last checkpoint stays.

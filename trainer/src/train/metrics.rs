@@ -30,6 +30,18 @@ pub struct StepRecord {
     pub tokens: u64,
     /// Tokens a second of this step.
     pub tokens_per_s: f64,
+    /// Auxiliary loss of the experts, mean over the global batch; it is part of what is minimised, not of `loss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aux_loss: Option<f64>,
+    /// Share of the tokens' choices that each expert got, over all layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert_load: Option<Vec<f64>>,
+    /// z-loss, mean over the global batch; it is part of what is minimised, not of `loss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub z_loss: Option<f64>,
+    /// Whether the guard threw the step's gradient away; absent where not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// An evaluation after a step.

@@ -1,23 +1,19 @@
 //! The loop: batches in, optimizer steps, evaluations, checkpoints, until the last step or an interruption.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
-
-use super::{AutogradStep, Evaluation, EvaluationRecord, METRICS_FILE, Metrics, StepRecord, TrainStep, evaluate};
-use crate::checkpoint::{
-    self, CheckpointFolder, Checkpoints, DataIdentity, Saved, TrainerState, load_model, load_optimizer, read_state,
-};
-use crate::config::{ModelConfig, Resume, TrainConfig};
-use crate::data::{Loader, Source, Windows};
-use crate::engine::EngineStep;
+use super::saver::{Saver, Snapshot};
+use super::totals::Totals;
+use super::{Evaluation, EvaluationRecord, Guard, Metrics, StepRecord, TrainStep, Verdict, evaluate};
+use crate::checkpoint::{self, Best, CheckpointFolder, Checkpoints, DataIdentity, TrainerState};
+use crate::config::TrainConfig;
+use crate::data::{Loader, Reading, Samples};
+use crate::distributed::World;
 use crate::error::{Error, Result};
-use crate::import;
-use crate::model::{LanguageModel, Llama};
-use crate::optimizer::{AdamW, AdamWConfig};
+use crate::model::LanguageModel;
 use crate::schedule::Schedule;
 
 /// Whether to go on after a step.
@@ -35,8 +31,8 @@ pub enum Control {
 pub trait Observer {
     /// After each step.
     fn step(&mut self, record: &StepRecord, total_steps: u64) -> Control;
-    /// After each evaluation.
-    fn evaluated(&mut self, _record: &EvaluationRecord) {}
+    /// After each evaluation, with the model as it is.
+    fn evaluated(&mut self, _record: &EvaluationRecord, _model: &dyn LanguageModel) {}
     /// After each checkpoint.
     fn saved(&mut self, _checkpoint: &CheckpointFolder) {}
 }
@@ -80,168 +76,45 @@ pub struct Summary {
     pub checkpoint: Option<CheckpointFolder>,
 }
 
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Position {
+    /// Steps made.
+    step: u64,
+    /// Samples consumed.
+    samples: u64,
+    /// Targets trained on.
+    tokens: u64,
+    /// The best evaluation.
+    best: Option<Best>,
+}
+
+impl Position {
+    pub(super) fn after(state: &TrainerState) -> Position {
+        Position { step: state.step, samples: state.samples, tokens: state.tokens, best: state.best }
+    }
+}
+
 /// A run, ready to make its next step: everything that can be refused has been.
 pub struct Run {
-    config: TrainConfig,
-    step: Box<dyn TrainStep>,
-    train: Arc<Windows>,
-    val: Option<Windows>,
-    identity: DataIdentity,
-    tokenizer: Option<PathBuf>,
-    checkpoints: Checkpoints,
-    start: Start,
-    schedule: Schedule,
-    made: u64,
-    tokens: u64,
+    pub(super) config: TrainConfig,
+    pub(super) step: Box<dyn TrainStep>,
+    pub(super) train: Arc<Samples>,
+    pub(super) val: Option<Samples>,
+    pub(super) identity: DataIdentity,
+    pub(super) tokenizer: Option<PathBuf>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) start: Start,
+    pub(super) schedule: Schedule,
+    pub(super) guard: Guard,
+    pub(super) position: Position,
+    pub(super) world: World,
+    pub(super) saver: Saver,
     /// Held while this run owns the output folder.
-    _lock: File,
-}
-
-/// Takes the output folder for this process.
-fn lock(out: &Path) -> Result<File> {
-    std::fs::create_dir_all(out).map_err(Error::io(out))?;
-    let path = out.join(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { path: out.to_path_buf() }),
-        Err(error) => Err(Error::io(&path)(error.into())),
-    }
-}
-
-fn schedule_of(config: &TrainConfig, total_steps: u64) -> Schedule {
-    Schedule {
-        decay: config.schedule,
-        peak: config.learning_rate,
-        minimum: config.min_lr,
-        warmup_steps: config.warmup_iters,
-        decay_steps: (total_steps as f64 * config.decay_fraction).ceil() as u64,
-        total_steps,
-    }
-}
-
-fn find_start(config: &TrainConfig, checkpoints: &Checkpoints) -> Result<Start> {
-    match &config.resume {
-        Resume::Auto => Ok(checkpoints.latest()?.map_or(Start::New, Start::After)),
-        Resume::From(path) => {
-            if !path.join(checkpoint::STATE_FILE).is_file() {
-                return Err(Error::NoCheckpoint { path: path.clone() });
-            }
-            let step = read_state(path)?.step;
-            Ok(Start::After(CheckpointFolder { path: path.clone(), step }))
-        }
-        Resume::None => {
-            let metrics = config.out.join(METRICS_FILE);
-            let has_metrics = std::fs::metadata(metrics).is_ok_and(|file| file.len() > 0);
-            match has_metrics || checkpoints.latest()?.is_some() {
-                true => Err(Error::Occupied { path: config.out.clone() }),
-                false => Ok(Start::New),
-            }
-        }
-    }
-}
-
-/// The fastest step for a model.
-fn step_for(model: Llama, optimizer: AdamW) -> Result<Box<dyn TrainStep>> {
-    Ok(match EngineStep::supports(&model) {
-        true => Box::new(EngineStep::new(model, optimizer)?),
-        false => Box::new(AutogradStep::new(model, optimizer)),
-    })
-}
-
-/// The weights a new run starts with.
-fn initial_model(model: &ModelConfig, config: &TrainConfig, device: &Device) -> Result<Llama> {
-    match &config.init_from {
-        Some(folder) => import::load_as(model, folder, device),
-        None => Llama::init(model, config.seed, device),
-    }
-}
-
-/// Refuses a checkpoint of another model or other data, naming the field.
-fn check_same(
-    folder: &Path,
-    model: &ModelConfig,
-    loaded: &Llama,
-    identity: &DataIdentity,
-    state: &TrainerState,
-) -> Result<()> {
-    let differs = |field: String, expected: String, found: String| {
-        Err(Error::Mismatch { path: folder.to_path_buf(), field, expected, found })
-    };
-    if let Some((field, expected, found)) = model.difference(loaded.config()) {
-        return differs(field, expected, found);
-    }
-    match identity.difference(&state.data) {
-        Some((field, expected, found)) => differs(field.to_owned(), expected, found),
-        None => Ok(()),
-    }
+    pub(super) _lock: Option<File>,
 }
 
 impl Run {
-    /// Opens data and output folder, makes or loads the model, and validates everything.
-    ///
-    /// `tokenizer` overrides where the tokenizer's files are taken from.
-    ///
-    /// # Errors
-    /// Where settings, data, output folder or checkpoint do not fit.
-    pub fn prepare(
-        model: &ModelConfig,
-        config: TrainConfig,
-        source: &Source,
-        tokenizer: Option<PathBuf>,
-        device: &Device,
-    ) -> Result<Run> {
-        config.validate()?;
-        model.validate()?;
-        let train = Arc::new(source.train(config.sequence_length, model.vocab_size, config.seed)?);
-        let val = source.val(config.sequence_length, model.vocab_size)?.filter(|windows| windows.count() > 0);
-        let identity = DataIdentity {
-            hash: source.identity(),
-            windows: train.count(),
-            sequence_length: config.sequence_length,
-            seed: config.seed,
-        };
-        let schedule = schedule_of(&config, config.total_steps(train.count(), 1));
-        let lock = lock(&config.out)?;
-        let checkpoints = Checkpoints::of_run(&config.out);
-        let start = find_start(&config, &checkpoints)?;
-        let adamw = AdamWConfig {
-            beta1: config.beta1,
-            beta2: config.beta2,
-            eps: config.adam_eps,
-            weight_decay: config.weight_decay,
-        };
-        let (step, made, tokens) = match &start {
-            Start::New => {
-                let model = initial_model(model, &config, device)?.with_training_options(config.training_options());
-                let optimizer = AdamW::new(adamw, model.parameters());
-                (step_for(model, optimizer)?, 0, 0)
-            }
-            Start::After(CheckpointFolder { path, .. }) => {
-                let state = read_state(path)?;
-                let loaded = load_model(path, device)?.with_training_options(config.training_options());
-                check_same(path, model, &loaded, &identity, &state)?;
-                let moments = load_optimizer(path, loaded.parameters())?;
-                (step_for(loaded, AdamW::restore(adamw, moments, state.step))?, state.step, state.tokens)
-            }
-        };
-        let tokenizer = tokenizer.or_else(|| source.tokenizer_folder().map(Path::to_path_buf));
-        Ok(Run {
-            config,
-            step,
-            train,
-            val,
-            identity,
-            tokenizer,
-            checkpoints,
-            start,
-            schedule,
-            made,
-            tokens,
-            _lock: lock,
-        })
-    }
-
     /// Where this run starts.
     pub fn start(&self) -> &Start {
         &self.start
@@ -254,12 +127,17 @@ impl Run {
 
     /// Steps made before this process.
     pub fn steps_made(&self) -> u64 {
-        self.made
+        self.position.step
     }
 
-    /// Windows of an epoch, and of the validation side.
+    /// Sequences of an epoch, and of the validation side.
     pub fn windows(&self) -> (u64, Option<u64>) {
-        (self.train.count(), self.val.as_ref().map(Windows::count))
+        (self.train.count(), self.val.as_ref().map(Samples::count))
+    }
+
+    /// Ranks that train together.
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// The model.
@@ -267,105 +145,194 @@ impl Run {
         self.step.model()
     }
 
-    /// Trains until the last step, or until the observer ends it.
-    ///
-    /// # Errors
-    /// Where reading, computing or writing fails, or loss or gradient norm are not finite; the last checkpoint stays.
-    pub fn train(mut self, observer: &mut dyn Observer) -> Result<Summary> {
-        let samples = self.made * self.config.global_batch(1);
-        let mut metrics = Metrics::resume(&self.config.out, self.made)?;
-        let workers = self.config.num_workers;
-        let mut loader = Loader::new(self.train.clone(), self.config.batch_size, samples, workers)?;
-        let mut summary = Summary {
+    pub(super) fn loader(&self) -> Result<Loader> {
+        let reading = Reading {
+            first_sample: self.position.samples,
+            sequences: self.config.batch_size,
+            rank: self.world.rank(),
+            ranks: self.world.size(),
+        };
+        Loader::new(self.train.clone(), reading, self.config.num_workers)
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
             ended: Ended::Finished,
-            step: self.made,
+            step: self.position.step,
             loss: None,
             val_loss: None,
-            tokens: self.tokens,
+            tokens: self.position.tokens,
             elapsed: Duration::ZERO,
             checkpoint: match &self.start {
                 Start::New => None,
                 Start::After(checkpoint) => Some(checkpoint.clone()),
             },
+        }
+    }
+
+    /// Trains until the last step, or until the observer of a rank ends it.
+    ///
+    /// # Errors
+    /// Where reading, computing or writing fails, the guard stops, or a rank has gone; the last checkpoint stays.
+    pub fn train(mut self, observer: &mut dyn Observer) -> Result<Summary> {
+        let mut metrics = match self.world.is_first() {
+            true => Some(Metrics::resume(&self.config.out, self.position.step)?),
+            false => None,
         };
-        while self.made < self.schedule.total_steps {
+        let (mut loader, mut summary) = (self.loader()?, self.summary());
+        while self.position.step < self.schedule.total_steps {
             let started = Instant::now();
             let record = self.one_step(&mut loader, started)?;
             summary.elapsed += started.elapsed();
-            metrics.append(&record)?;
-            let control = observer.step(&record, self.schedule.total_steps);
+            if let Some(metrics) = &mut metrics {
+                metrics.append(&record)?;
+            }
+            let control = self.agree(observer.step(&record, self.schedule.total_steps))?;
             (summary.step, summary.loss, summary.tokens) = (record.step, Some(record.loss), record.tokens);
             if control == Control::Abandon {
                 summary.ended = Ended::Abandoned;
                 return Ok(summary);
             }
-            let last = self.made == self.schedule.total_steps;
-            if last || due(self.made, self.config.eval_interval) {
-                summary.val_loss = self.evaluate(&mut metrics, observer)?.or(summary.val_loss);
+            let last = self.position.step == self.schedule.total_steps;
+            let mut best = false;
+            if last || due(self.position.step, self.config.eval_interval) {
+                let (val_loss, better) = self.evaluate(metrics.as_mut(), observer)?;
+                (summary.val_loss, best) = (val_loss.or(summary.val_loss), better && self.config.keep_best);
             }
-            if last || control == Control::Stop || due(self.made, self.config.save_interval) {
-                summary.checkpoint = Some(self.save(&metrics, observer)?);
+            if last || best || control == Control::Stop || due(self.position.step, self.config.save_interval) {
+                self.save(metrics.as_ref(), observer, &mut summary)?;
             }
+            self.note_saved(Saver::poll, observer, &mut summary)?;
             if control == Control::Stop && !last {
                 summary.ended = Ended::Stopped;
-                return Ok(summary);
+                break;
             }
         }
+        self.note_saved(Saver::finish, observer, &mut summary)?;
+        // No rank ends before the checkpoint is durable, so that a launcher ends none that still writes.
+        self.world.largest(0)?;
         Ok(summary)
     }
 
-    fn one_step(&mut self, loader: &mut Loader, started: Instant) -> Result<StepRecord> {
-        let step = self.made + 1;
-        let (mut loss, mut tokens) = (0f64, 0u64);
+    /// What the most impatient rank wants.
+    fn agree(&mut self, control: Control) -> Result<Control> {
+        let wish = match control {
+            Control::Continue => 0,
+            Control::Stop => 1,
+            Control::Abandon => 2,
+        };
+        Ok(match self.world.largest(wish)? {
+            0 => Control::Continue,
+            1 => Control::Stop,
+            _ => Control::Abandon,
+        })
+    }
+
+    /// Gradients of the next global batch, and its losses.
+    pub(super) fn accumulate(&mut self, loader: &mut Loader) -> Result<Totals> {
+        let mut totals = Totals::default();
         for _ in 0..self.config.accumulation_steps {
-            let batch = loader.next_batch()?;
-            loss += self.step.micro_batch(&batch)?.parts.cross_entropy / self.config.accumulation_steps as f64;
-            tokens += batch.tokens();
+            totals.add(&self.step.micro_batch(&loader.next_batch()?)?);
         }
-        finite(step, "loss", loss)?;
-        let grad_norm = self.step.gradient_norm()?;
-        finite(step, "gradient norm", grad_norm)?;
+        self.position.samples += self.config.global_batch(self.world.size());
+        self.step.gradients().sum_over_ranks(&mut self.world)?;
+        totals.over_ranks(&mut self.world)
+    }
+
+    fn one_step(&mut self, loader: &mut Loader, started: Instant) -> Result<StepRecord> {
+        let step = self.position.step + 1;
+        let totals = self.accumulate(loader)?;
+        let (loss, grad_norm) = (totals.loss(), self.step.gradient_norm()?);
         let lr = self.schedule.learning_rate(step);
-        self.step.update(lr, grad_norm, self.config.grad_clip)?;
-        (self.made, self.tokens) = (step, self.tokens + tokens);
-        let tokens_per_s = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        Ok(StepRecord { step, loss, lr, grad_norm, tokens: self.tokens, tokens_per_s })
+        let verdict = self.guard.judge(step, loss, grad_norm)?;
+        match verdict {
+            Verdict::Learn => self.step.update(lr, grad_norm, self.config.grad_clip)?,
+            Verdict::Skip => self.step.gradients().clear(),
+        }
+        self.position.step = step;
+        self.position.tokens += totals.tokens();
+        let experts = self.model().config().moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
+        Ok(StepRecord {
+            step,
+            loss,
+            lr,
+            grad_norm,
+            tokens: self.position.tokens,
+            tokens_per_s: totals.tokens() as f64 / started.elapsed().as_secs_f64().max(1e-9),
+            aux_loss: totals.aux_loss(),
+            expert_load: totals.expert_load(experts),
+            z_loss: totals.z_loss(),
+            skipped: verdict == Verdict::Skip,
+        })
     }
 
-    fn evaluate(&self, metrics: &mut Metrics, observer: &mut dyn Observer) -> Result<Option<f64>> {
-        let Some(val) = &self.val else { return Ok(None) };
-        let evaluation: Evaluation = evaluate(&*self.step, val, self.config.batch_size, self.config.eval_batches)?;
-        let record = EvaluationRecord { step: self.made, val_loss: evaluation.loss, val_ppl: evaluation.perplexity() };
-        finite(self.made, "validation loss", record.val_loss)?;
-        metrics.append(&record)?;
-        observer.evaluated(&record);
-        Ok(Some(record.val_loss))
+    /// The validation loss, and whether it is the best so far.
+    fn evaluate(&mut self, metrics: Option<&mut Metrics>, observer: &mut dyn Observer) -> Result<(Option<f64>, bool)> {
+        let Some(val) = &self.val else { return Ok((None, false)) };
+        let extent = (self.config.batch_size, self.config.eval_batches);
+        let evaluation: Evaluation = evaluate(&*self.step, val, extent, &mut self.world)?;
+        let (step, val_loss) = (self.position.step, evaluation.loss);
+        if !val_loss.is_finite() {
+            return Err(Error::NotFinite { step, quantity: "validation loss", value: val_loss });
+        }
+        let record = EvaluationRecord { step, val_loss, val_ppl: evaluation.perplexity() };
+        if let Some(metrics) = metrics {
+            metrics.append(&record)?;
+        }
+        observer.evaluated(&record, self.step.model());
+        let better = self.position.best.is_none_or(|best| val_loss < best.val_loss);
+        if better {
+            self.position.best = Some(Best { step, val_loss });
+        }
+        Ok((Some(val_loss), better))
     }
 
-    fn save(&self, metrics: &Metrics, observer: &mut dyn Observer) -> Result<CheckpointFolder> {
+    /// Starts to save, after the save before has ended; rank 0 writes.
+    fn save(&mut self, metrics: Option<&Metrics>, observer: &mut dyn Observer, summary: &mut Summary) -> Result<()> {
+        self.note_saved(Saver::finish, observer, summary)?;
+        let Some(metrics) = metrics else { return Ok(()) };
         metrics.sync()?;
-        let state = TrainerState {
+        let (model, optimizer) = (self.step.model(), self.step.optimizer());
+        let snapshot = Snapshot {
+            model: model.config().clone(),
+            parameters: model.parameters().snapshot()?,
+            moments: optimizer.moments().to_vec(),
+            state: self.state(optimizer.updates()),
+            tokenizer: self.tokenizer.clone(),
+        };
+        self.saver.start(&self.checkpoints, snapshot)
+    }
+
+    fn state(&self, updates: u64) -> TrainerState {
+        TrainerState {
             format_version: checkpoint::STATE_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            step: self.made,
-            samples: self.made * self.config.global_batch(1),
-            tokens: self.tokens,
+            step: self.position.step,
+            samples: self.position.samples,
+            tokens: self.position.tokens,
+            updates: Some(updates),
+            guard: self.guard.state(),
+            best: self.position.best,
+            world_size: self.world.size(),
             threads: rayon::current_num_threads(),
             data: self.identity.clone(),
             config: self.config.clone(),
             files: Default::default(),
-        };
-        let saved = Saved {
-            model: self.step.model().config(),
-            parameters: self.step.model().parameters(),
-            moments: self.step.optimizer().moments(),
-            state,
-            tokenizer: self.tokenizer.as_deref(),
-        };
-        let folder = checkpoint::save(&self.checkpoints, saved)?;
-        self.checkpoints.prune(self.config.keep_last, self.made)?;
-        observer.saved(&folder);
-        Ok(folder)
+        }
+    }
+
+    /// Tells the observer of a checkpoint that has become durable.
+    fn note_saved(
+        &mut self,
+        written: fn(&mut Saver) -> Result<Option<CheckpointFolder>>,
+        observer: &mut dyn Observer,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        if let Some(checkpoint) = written(&mut self.saver)? {
+            observer.saved(&checkpoint);
+            summary.checkpoint = Some(checkpoint);
+        }
+        Ok(())
     }
 }
 
@@ -373,15 +340,18 @@ fn due(step: u64, interval: u64) -> bool {
     interval > 0 && step.is_multiple_of(interval)
 }
 
-fn finite(step: u64, quantity: &'static str, value: f64) -> Result<()> {
-    if value.is_finite() { Ok(()) } else { Err(Error::NotFinite { step, quantity, value }) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+
     use super::*;
-    use crate::config::ModelShape;
-    use crate::testing::tiny_dataset;
+    use crate::config::{ModelConfig, ModelShape, MoeConfig, Packing, Resume};
+    use crate::data::{Corpus, Verify};
+    use crate::distributed::testing::ranks;
+    use crate::testing::{tiny_dataset, tiny_dataset_of};
+    use crate::train::{METRICS_FILE, SpikePolicy};
 
     /// Does with each step what it is told for that step; keeps the records.
     struct Script<'a> {
@@ -428,9 +398,13 @@ mod tests {
         }
     }
 
+    fn prepare_with(model: &ModelConfig, config: TrainConfig, world: World) -> Result<Run> {
+        let corpus = Corpus::open(&config, Verify::Background)?;
+        Run::prepare(model, config, &corpus, None, &Device::Cpu, world)
+    }
+
     fn prepare(config: TrainConfig) -> Result<Run> {
-        let source = Source::open(&config.data)?;
-        Run::prepare(&model(), config, &source, None, &Device::Cpu)
+        prepare_with(&model(), config, World::alone())
     }
 
     /// Trains until step `at`, then does `then`; returns the steps made and the summary.
@@ -544,9 +518,8 @@ mod tests {
         let (data, out) = (dataset(), tempfile::tempdir().unwrap());
         let config = config(data.path(), out.path());
         train(&config, 4, Control::Stop);
-        let source = Source::open(&config.data).unwrap();
         let other = ModelConfig { num_hidden_layers: 3, ..model() };
-        let error = Run::prepare(&other, config, &source, None, &Device::Cpu).err().unwrap();
+        let error = prepare_with(&other, config, World::alone()).err().unwrap();
         assert!(matches!(&error, Error::Mismatch { field, .. } if field == "num_hidden_layers"), "{error}");
     }
 
@@ -598,5 +571,161 @@ mod tests {
         assert!(matches!(error, Err(Error::NotFinite { .. })), "{error:?}");
         let left = Checkpoints::of_run(out.path()).list().unwrap();
         assert_eq!(left.iter().map(|checkpoint| checkpoint.step).collect::<Vec<_>>(), [4]);
+    }
+
+    /// A model and settings with every option that has state or randomness.
+    fn full(data: &Path, out: &Path) -> (ModelConfig, TrainConfig) {
+        let shape = ModelShape {
+            dim: 32,
+            n_layers: 2,
+            n_heads: 4,
+            n_kv_heads: Some(2),
+            hidden_dim: Some(32),
+            vocab_size: 50,
+            max_seq_len: 32,
+            dropout: 0.1,
+            moe: Some(MoeConfig::default()),
+            ..ModelShape::default()
+        };
+        let config = TrainConfig {
+            sequence_length: 32,
+            packing: Packing::BestFit,
+            z_loss: 1e-4,
+            spike_policy: SpikePolicy::Skip,
+            spike_factor: 1.5,
+            keep_best: true,
+            keep_last: 1,
+            max_steps: Some(40),
+            save_interval: 7,
+            eval_interval: 5,
+            // High enough that the guard has something to skip.
+            learning_rate: 3e-2,
+            ..config(data, out)
+        };
+        (shape.config(Some(1), Some(2)).unwrap(), config)
+    }
+
+    fn train_full(data: &Path, out: &Path, at: u64, then: Control) -> Vec<StepRecord> {
+        let ((model, config), mut records) = (full(data, out), Vec::new());
+        let run = prepare_with(&model, config, World::alone()).unwrap();
+        run.train(&mut Script { at, then, records: &mut records }).unwrap();
+        records
+    }
+
+    #[test]
+    fn experts_dropout_packing_and_guard_resume_to_the_same_losses() {
+        let data = dataset();
+        let (unbroken, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let records = train_full(data.path(), unbroken.path(), 99, Control::Continue);
+        assert!(records.iter().any(|record| record.skipped) && records.iter().any(|record| !record.skipped));
+        let load: f64 = records[0].expert_load.as_ref().unwrap().iter().sum();
+        assert!((load - 1.0).abs() < 1e-9 && records[0].aux_loss.unwrap() > 0.0 && records[0].z_loss.unwrap() > 0.0);
+        for at in [9, 24, 36] {
+            train_full(data.path(), broken.path(), at, Control::Abandon);
+        }
+        train_full(data.path(), broken.path(), 99, Control::Continue);
+        assert_eq!(metrics(broken.path()), metrics(unbroken.path()));
+        let best = |out: &Path| std::fs::read_to_string(out.join("checkpoints/best")).unwrap();
+        assert_eq!(best(broken.path()), best(unbroken.path()));
+        assert!(unbroken.path().join("checkpoints").join(best(unbroken.path()).trim()).is_dir());
+    }
+
+    /// The losses of a run of `size` ranks at a global batch of 8 sequences.
+    fn losses_of_ranks(data: &Path, size: usize) -> Vec<(f64, f64)> {
+        let out = tempfile::tempdir().unwrap();
+        let records = ranks(size, |world| {
+            let accumulation_steps = 4 / size;
+            let config = TrainConfig { batch_size: 2, accumulation_steps, num_workers: 1, ..config(data, out.path()) };
+            let mut records = Vec::new();
+            let run = prepare_with(&model(), config, world).unwrap();
+            run.train(&mut Script { at: 99, then: Control::Continue, records: &mut records }).unwrap();
+            records
+        });
+        let of = |records: &Vec<StepRecord>| records.iter().map(|r| (r.loss, r.grad_norm)).collect::<Vec<_>>();
+        assert!(records.iter().all(|of_rank| of(of_rank) == of(&records[0])), "ranks disagree");
+        assert_eq!(metrics(out.path()).iter().filter(|line| line.get("loss").is_some()).count(), 12);
+        of(&records[0])
+    }
+
+    #[test]
+    fn two_and_four_ranks_have_the_losses_of_one() {
+        let data = dataset();
+        let one = losses_of_ranks(data.path(), 1);
+        for size in [2, 4] {
+            for (a, b) in losses_of_ranks(data.path(), size).iter().zip(&one) {
+                assert!((a.0 - b.0).abs() < 1e-4 * b.0 && (a.1 - b.1).abs() < 1e-3 * b.1, "{size} ranks: {a:?}, {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rank_that_wants_to_stop_stops_all_after_the_same_step() {
+        let (data, out) = (dataset(), tempfile::tempdir().unwrap());
+        let steps = ranks(2, |world| {
+            let at = if world.rank() == 1 { 5 } else { 99 };
+            let run = prepare_with(&model(), config(data.path(), out.path()), world).unwrap();
+            run.train(&mut Script { at, then: Control::Stop, records: &mut Vec::new() }).unwrap().step
+        });
+        assert_eq!(steps, [5, 5]);
+        assert_eq!(Checkpoints::of_run(out.path()).latest().unwrap().unwrap().step, 5);
+    }
+
+    #[test]
+    fn a_run_goes_on_with_data_that_has_grown() {
+        let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (small, large) = (folder.path().join("small"), folder.path().join("large"));
+        tiny_dataset_of(&small, 50, 1, |_| 30);
+        tiny_dataset(&large, 50, 2);
+        train(&config(&small, out.path()), 6, Control::Stop);
+        let grown = TrainConfig { grown_from: Some(small.clone()), ..config(&large, out.path()) };
+        let unasked = TrainConfig { grown_from: None, ..grown.clone() };
+        assert!(matches!(prepare(unasked), Err(Error::Mismatch { .. })));
+        // Killed on the larger dataset, it knows when the change was.
+        train(&grown, 9, Control::Abandon);
+        let (rest, _) = train(&grown, 99, Control::Continue);
+        assert_eq!(rest.last().unwrap().step, 12);
+        let state = checkpoint::read_state(&out.path().join("checkpoints/step-00000012")).unwrap();
+        assert_eq!(state.data.grown.unwrap().samples, 6 * 8);
+    }
+
+    #[test]
+    fn two_datasets_are_mixed_by_their_weights() {
+        let (data, other, out) = (dataset(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        tiny_dataset(other.path(), 50, 1);
+        let more_data = vec![other.path().to_path_buf()];
+        let mixed = TrainConfig { more_data, data_weights: vec![1.0, 3.0], ..config(data.path(), out.path()) };
+        let corpus = Corpus::open(&mixed, Verify::Background).unwrap();
+        let samples = corpus.train(&mixed, 50, 0).unwrap();
+        let second = (0..4096).filter(|sample| samples.spans(*sample).unwrap().0 == 1).count();
+        assert_eq!(second, 3072);
+        assert_eq!(train(&mixed, 99, Control::Continue).0.len(), 12);
+        let unequal = TrainConfig { data_weights: vec![1.0], ..mixed };
+        assert!(matches!(Corpus::open(&unequal, Verify::Background), Err(Error::Config { field: "data_weights", .. })));
+    }
+
+    #[test]
+    fn a_weight_that_is_not_finite_never_reaches_a_checkpoint() {
+        let (data, out) = (dataset(), tempfile::tempdir().unwrap());
+        let mad = TrainConfig {
+            learning_rate: 1e39,
+            min_lr: 1e39,
+            grad_clip: 0.0,
+            save_interval: 1,
+            ..config(data.path(), out.path())
+        };
+        let run = prepare(TrainConfig { warmup_iters: 0, ..mad }).unwrap();
+        let error = run.train(&mut Script { at: 99, then: Control::Stop, records: &mut Vec::new() });
+        assert!(matches!(error, Err(Error::NotFinite { .. })), "{error:?}");
+        assert_eq!(Checkpoints::of_run(out.path()).list().unwrap(), []);
+    }
+
+    #[test]
+    fn the_learning_rate_finder_suggests_a_rate_and_saves_nothing() {
+        let (data, out) = (dataset(), tempfile::tempdir().unwrap());
+        let run = prepare(config(data.path(), out.path())).unwrap();
+        let search = run.find_learning_rate(40, |_| {}).unwrap();
+        let suggestion = search.suggestion.unwrap();
+        assert!((1e-5..1e-1).contains(&suggestion), "{suggestion}");
+        assert!(search.trials.len() > 10 && Checkpoints::of_run(out.path()).list().unwrap().is_empty());
     }
 }
