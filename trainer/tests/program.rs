@@ -96,17 +96,99 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_losses() {
     assert!(weights(&broken) == weights(&unbroken));
 }
 
-#[test]
-fn sigterm_saves_and_exits_with_143() {
+/// Sends a signal after three steps; returns the exit code, having checked that the last step was saved.
+fn stopped_by(signal: rustix::process::Signal) -> Option<i32> {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (write_tokens(folder.path()), folder.path().join("out"));
     let flags = ["--max-steps", "100000", "--save-interval", "0"];
     let mut child = pretrain(&data, &out, &flags).spawn().unwrap();
     wait_for_steps(&mut child, &out, 3);
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+    let code = child.wait().unwrap().code();
     let saved = std::fs::read_to_string(out.join("checkpoints/latest")).unwrap();
     assert_eq!(saved.trim(), format!("step-{:08}", losses(&out).len()));
+    code
+}
+
+#[test]
+fn sigterm_and_sigusr1_save_and_exit_with_0_and_sigint_with_130() {
+    use rustix::process::Signal;
+    assert_eq!([Signal::TERM, Signal::USR1, Signal::INT].map(stopped_by), [Some(0), Some(0), Some(130)]);
+}
+
+#[test]
+fn a_time_limit_saves_and_exits_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (write_tokens(folder.path()), folder.path().join("out"));
+    let flags = ["--max-steps", "1000000", "--save-interval", "0", "--time-limit", "2s"];
+    assert_eq!(run(pretrain(&data, &out, &flags)).status.code(), Some(0));
+    let saved = std::fs::read_to_string(out.join("checkpoints/latest")).unwrap();
+    assert_eq!(saved.trim(), format!("step-{:08}", losses(&out).len()));
+}
+
+/// Starts the ranks of a run as torchrun would, on a port that is free.
+fn start_ranks(size: usize, arguments: impl Fn() -> Command) -> Vec<Child> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let start = |rank: usize| {
+        let mut command = arguments();
+        command.env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string());
+        command.env("WORLD_SIZE", size.to_string()).env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", &port);
+        command.spawn().unwrap()
+    };
+    (0..size).map(start).collect()
+}
+
+#[test]
+fn two_and_four_processes_have_the_losses_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tokens(folder.path());
+    let run_of = |size: usize| {
+        let out = folder.path().join(format!("out-{size}"));
+        let accumulation = format!("{}", 4 / size);
+        let flags = ["--max-steps", "8", "--batch-size", "2", "--accumulation-steps", &accumulation, "--ddp"];
+        let flags = if size == 1 { &flags[..6] } else { &flags[..] };
+        if size == 1 {
+            assert!(run(pretrain(&data, &out, flags)).status.success());
+        } else {
+            for child in start_ranks(size, || pretrain(&data, &out, flags)) {
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        losses(&out)
+    };
+    let one = run_of(1);
+    assert_eq!(one.len(), 8);
+    for size in [2, 4] {
+        let of_ranks = run_of(size);
+        assert_eq!(of_ranks.len(), 8);
+        for (a, b) in of_ranks.iter().zip(&one) {
+            assert!((a.1 - b.1).abs() < 1e-4 * b.1, "{size} ranks: {a:?}, one: {b:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_others_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (write_tokens(folder.path()), folder.path().join("out"));
+    let mut ranks = start_ranks(3, || pretrain(&data, &out, &["--max-steps", "100000"]));
+    wait_for_steps(&mut ranks[0], &out, 3);
+    ranks[1].kill().unwrap();
+    for (rank, child) in ranks.into_iter().enumerate().filter(|(rank, _)| *rank != 1) {
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && stderr.contains("has gone"), "rank {rank}: {stderr}");
+    }
+}
+
+#[test]
+fn ddp_without_a_launcher_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (write_tokens(folder.path()), folder.path().join("out"));
+    let output = run(pretrain(&data, &out, &["--ddp"]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("neither torchrun nor Slurm nor Open MPI"));
 }
 
 #[test]
