@@ -249,7 +249,6 @@ impl Args {
                 path => Resume::From(path.into()),
             },
             init_from: self.init_from.clone(),
-            ..TrainConfig::default()
         })
     }
 

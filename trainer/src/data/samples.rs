@@ -15,15 +15,15 @@ pub struct Samples {
 }
 
 enum Kind {
-    One(Windows),
+    One(Box<Windows>),
     Mixed(Mixture),
-    Grown(Grown),
+    Grown(Box<Grown>),
 }
 
 impl Samples {
     /// The samples of one side of a dataset.
     pub fn of(windows: Windows, masks_documents: bool) -> Samples {
-        Samples { kind: Kind::One(windows), masks_documents }
+        Samples { kind: Kind::One(Box::new(windows)), masks_documents }
     }
 
     pub(super) fn mixed(mixture: Mixture, masks_documents: bool) -> Samples {
@@ -31,7 +31,7 @@ impl Samples {
     }
 
     pub(super) fn grown(grown: Grown, masks_documents: bool) -> Samples {
-        Samples { kind: Kind::Grown(grown), masks_documents }
+        Samples { kind: Kind::Grown(Box::new(grown)), masks_documents }
     }
 
     /// Sequences of an epoch: all of all datasets.
