@@ -11,7 +11,7 @@ use crate::bpe::Memo;
 #[derive(Default)]
 pub struct Scratch {
     tokens: Vec<PipelineToken>,
-    /// A megabyte, so it is there only if our own engine encodes.
+    /// Megabytes, so it is there only if our own engine encodes.
     memo: Option<Box<Memo>>,
 }
 
