@@ -18,6 +18,7 @@ files = set(json.loads(index.read_text())["weight_map"].values()) if index.exist
 weights = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
 heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
 size = config["hidden_size"] // heads
+theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
 
 
 def norm(x, name):
@@ -25,7 +26,7 @@ def norm(x, name):
 
 
 def rotated(x):
-    angles = np.arange(len(x))[:, None] * config["rope_theta"] ** (-np.arange(0, size, 2) / size)
+    angles = np.arange(len(x))[:, None] * theta ** (-np.arange(0, size, 2) / size)
     cos, sin = np.cos(angles)[:, None].astype(np.float32), np.sin(angles)[:, None].astype(np.float32)
     first, second = x[..., : size // 2], x[..., size // 2 :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
