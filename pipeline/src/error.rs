@@ -108,6 +108,9 @@ pub enum Error {
     /// Reading inputs.
     #[error(transparent)]
     Read(#[from] crate::read::Error),
+    /// Preparing to clean.
+    #[error("--clean: {0}")]
+    Clean(#[from] crate::clean::Error),
     /// Planning or applying filters.
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
@@ -143,7 +146,7 @@ impl Error {
     /// The documented exit code: 1 failure, 2 usage or config, 4 folder busy or of another run, 128 + signal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } => 2,
+            Error::Usage { .. } | Error::Clean(_) => 2,
             Error::Busy { .. } | Error::OtherRun { .. } => 4,
             Error::Read(error) if error.is_usage() => 2,
             Error::Filter(error) if !matches!(error, crate::filter::Error::Null { .. }) => 2,

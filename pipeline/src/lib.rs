@@ -1,6 +1,7 @@
 //! Text corpora in, training shards out.
 
 pub mod bpe;
+pub mod clean;
 pub mod cli;
 pub mod dedup;
 pub mod derive;
@@ -10,8 +11,10 @@ pub mod export;
 pub mod filter;
 pub mod look;
 pub mod measure;
+pub mod query;
 pub mod read;
 pub mod record;
+pub mod report;
 pub mod settings;
 pub mod spill;
 pub mod stages;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use schemas::config::{Config, Measure};
 
+use crate::clean;
 use crate::dedup;
 use crate::error::Error;
 
@@ -90,7 +91,7 @@ const LINE_BYTES_MAX: u64 = 512 << 20;
 /// machine.
 ///
 /// # Errors
-/// [`Error::Usage`] where a value has no TOML form.
+/// [`Error::Usage`] where a value has no TOML form; [`Error::Clean`] where a list cannot be read.
 pub fn canonical(
     config: &Config,
     measure: &Measure,
@@ -103,6 +104,10 @@ pub fn canonical(
     config.tokenize.tokenizer = format!("sha256:{tokenizer_hash}");
     config.tokenize.bos = Some(bos.to_owned());
     config.tokenize.eos = Some(eos.to_owned());
+    let clean = &mut config.clean;
+    for path in clean.boilerplate.iter_mut().chain(clean.flagged_words.values_mut()) {
+        *path = clean::lists::identity(path)?;
+    }
     toml::to_string(&config).map_err(|error| Error::usage("config", error.to_string(), ""))
 }
 

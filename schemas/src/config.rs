@@ -3,6 +3,8 @@
 //! The copy in a dataset is canonical (every key, in this order), and its sha256 is the manifest's `config_hash`.
 //! Threads, memory, folders and progress are not here: they are [`Machine`], and leave no trace in a dataset.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ use crate::measure::QualityColumn;
 pub struct Config {
     /// How lines become documents.
     pub read: Read,
+    /// How text is cleaned.
+    pub clean: Clean,
     /// Which quality columns are computed.
     pub measure: Measure,
     /// Which documents stay.
@@ -131,6 +135,180 @@ pub enum TextFiles {
     File,
     /// One document a line.
     Line,
+}
+
+/// How text is cleaned, before it is measured and filtered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clean {
+    /// Steps, in the order in which they are taken; taken again until the text stays as it is.
+    pub steps: Vec<CleanStep>,
+    /// File of phrases, one a line: a line of text that contains one is removed by step `boilerplate`. In a dataset's
+    /// copy its sha256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boilerplate: Option<String>,
+    /// File of words, one a line, for each category of step `flagged_words`. In a dataset's copy their sha256.
+    pub flagged_words: BTreeMap<String, String>,
+    /// What stands for what was taken out.
+    pub placeholders: Placeholders,
+}
+
+/// What stands for what cleaning takes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Placeholders {
+    /// Step `urls`.
+    pub url: String,
+    /// Step `emails`.
+    pub email: String,
+    /// Step `phones`.
+    pub phone: String,
+    /// Step `ips`.
+    pub ip: String,
+    /// Step `id_numbers`.
+    pub id_number: String,
+    /// Step `bank_cards`.
+    pub bank_card: String,
+    /// Step `flagged_words`.
+    pub flagged_word: String,
+}
+
+impl Default for Placeholders {
+    fn default() -> Self {
+        let named = str::to_owned;
+        Placeholders {
+            url: String::new(),
+            email: named("<EMAIL>"),
+            phone: named("<PHONE>"),
+            ip: named("<IP>"),
+            id_number: named("<ID_NUMBER>"),
+            bank_card: named("<BANK_CARD>"),
+            flagged_word: named("***"),
+        }
+    }
+}
+
+/// One step of cleaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CleanStep {
+    /// UTF-8 that was read as Latin-1 or Windows-1252 becomes what it was.
+    Mojibake,
+    /// Unicode normalization form C.
+    Nfc,
+    /// Unicode normalization form KC, which also folds ligatures, circled numbers and widths.
+    Nfkc,
+    /// Control, zero-width and direction characters go.
+    Controls,
+    /// HTML becomes text: entities are decoded, tags, comments, scripts and styles go.
+    Html,
+    /// Markdown becomes text.
+    Markdown,
+    /// Full-width letters, digits and symbols become ASCII, half-width kana full; Chinese punctuation stays.
+    Width,
+    /// All full-width ASCII becomes ASCII, punctuation too.
+    Halfwidth,
+    /// ASCII punctuation after a Chinese character becomes full-width.
+    ZhPunctuation,
+    /// Commas between thousands go.
+    Numbers,
+    /// One-character units become letters.
+    Units,
+    /// Traditional characters become simplified ones.
+    Simplified,
+    /// Simplified characters become traditional ones.
+    Traditional,
+    /// URLs go.
+    Urls,
+    /// E-mail addresses become a placeholder.
+    Emails,
+    /// Chinese identity numbers with a right checksum become a placeholder.
+    IdNumbers,
+    /// Numbers of bank cards that pass the Luhn check become a placeholder.
+    BankCards,
+    /// Phone numbers, Chinese and international, become a placeholder.
+    Phones,
+    /// IPv4 and IPv6 addresses become a placeholder.
+    Ips,
+    /// Words of the user's lists become a placeholder.
+    FlaggedWords,
+    /// Lines of navigation, copyright and sharing notices go, and lines with the user's phrases.
+    Boilerplate,
+    /// Lines of advertisement go.
+    Advertisements,
+    /// What follows the last whole sentence goes.
+    CutEnd,
+    /// Piled-up punctuation becomes one mark.
+    Punctuation,
+    /// White space is folded: spaces in a row, ends of lines, blank lines in a row, other line ends.
+    Whitespace,
+    /// One sentence a line.
+    Sentences,
+}
+
+impl CleanStep {
+    /// Every step, in the order in which sets of steps take them.
+    pub const ALL: [CleanStep; 26] = [
+        CleanStep::Mojibake,
+        CleanStep::Nfc,
+        CleanStep::Nfkc,
+        CleanStep::Controls,
+        CleanStep::Html,
+        CleanStep::Markdown,
+        CleanStep::Width,
+        CleanStep::Halfwidth,
+        CleanStep::ZhPunctuation,
+        CleanStep::Numbers,
+        CleanStep::Units,
+        CleanStep::Simplified,
+        CleanStep::Traditional,
+        CleanStep::Urls,
+        CleanStep::Emails,
+        CleanStep::IdNumbers,
+        CleanStep::BankCards,
+        CleanStep::Phones,
+        CleanStep::Ips,
+        CleanStep::FlaggedWords,
+        CleanStep::Boilerplate,
+        CleanStep::Advertisements,
+        CleanStep::CutEnd,
+        CleanStep::Punctuation,
+        CleanStep::Whitespace,
+        CleanStep::Sentences,
+    ];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            CleanStep::Mojibake => "mojibake",
+            CleanStep::Nfc => "nfc",
+            CleanStep::Nfkc => "nfkc",
+            CleanStep::Controls => "controls",
+            CleanStep::Html => "html",
+            CleanStep::Markdown => "markdown",
+            CleanStep::Width => "width",
+            CleanStep::Halfwidth => "halfwidth",
+            CleanStep::ZhPunctuation => "zh_punctuation",
+            CleanStep::Numbers => "numbers",
+            CleanStep::Units => "units",
+            CleanStep::Simplified => "simplified",
+            CleanStep::Traditional => "traditional",
+            CleanStep::Urls => "urls",
+            CleanStep::Emails => "emails",
+            CleanStep::IdNumbers => "id_numbers",
+            CleanStep::BankCards => "bank_cards",
+            CleanStep::Phones => "phones",
+            CleanStep::Ips => "ips",
+            CleanStep::FlaggedWords => "flagged_words",
+            CleanStep::Boilerplate => "boilerplate",
+            CleanStep::Advertisements => "advertisements",
+            CleanStep::CutEnd => "cut_end",
+            CleanStep::Punctuation => "punctuation",
+            CleanStep::Whitespace => "whitespace",
+            CleanStep::Sentences => "sentences",
+        }
+    }
 }
 
 /// Which quality columns are computed, and with what.

@@ -15,6 +15,8 @@ pub const STAGE_REMOVE: &str = "remove";
 
 /// Rule of the clean stage: nothing is left of the text.
 pub const RULE_EMPTY: &str = "empty";
+/// Rule of the clean stage: the steps do not come to rest on the text.
+pub const RULE_UNSTABLE: &str = "unstable";
 /// Rule of `--max-chars`.
 pub const RULE_MAX_CHARS: &str = "max_chars";
 /// Rule of documents taken out by a list of ids.

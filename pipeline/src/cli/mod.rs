@@ -19,6 +19,7 @@ mod check;
 mod clean;
 mod dedup;
 mod derive;
+mod diff;
 mod explain;
 mod export;
 mod inspect;
@@ -30,10 +31,12 @@ mod remove;
 mod retokenize;
 mod run;
 mod schema;
+mod sql;
 mod status;
 mod task;
 mod tokenizer;
 mod verify;
+mod what_if;
 mod why;
 
 /// How a command that did not fail ended: the documented exit codes but for errors.
@@ -85,6 +88,12 @@ enum Command {
     Why(why::Args),
     /// Tell how similar two documents are, and what they share
     Explain(explain::Args),
+    /// Ask SQL over the documents, rejects and duplicates of a dataset
+    Sql(sql::Args),
+    /// Tell what another condition would keep
+    WhatIf(what_if::Args),
+    /// Tell what differs between two datasets
+    Diff(diff::Args),
     /// Check every checksum and every count of a dataset
     Verify(verify::Args),
     /// Write a dataset in another trainer's format
@@ -114,6 +123,9 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args),
         Command::Why(args) => why::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Sql(args) => sql::run(args),
+        Command::WhatIf(args) => what_if::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Export(args) => export::run(args),
         Command::Merge(args) => merge::run(args),

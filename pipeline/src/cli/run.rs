@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::dedup::{DedupArgs, describe_near, near_json};
+use crate::clean::{self, Cleaner};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::lock::{FolderLock, Sharing};
 use crate::engine::marker;
@@ -108,8 +109,11 @@ struct MeasureArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Choosing documents")]
+#[command(next_help_heading = "Cleaning and choosing documents")]
 struct ChooseArgs {
+    /// Clean texts first: names of steps or of sets (usual, web, privacy, chinese), separated by commas [default: none]
+    #[arg(long, value_name = "STEPS")]
+    clean: Option<String>,
     /// Keep documents for which this SQL expression is true: "perplexity < 1500 AND lang_score >= 0.8"
     #[arg(long = "where", value_name = "SQL")]
     where_sql: Option<String>,
@@ -178,7 +182,7 @@ impl Args {
         let mut config = self.config.as_deref().map(settings::load).transpose()?.unwrap_or_default();
         self.apply_read(&mut config)?;
         self.apply_measure(&mut config)?;
-        self.apply_choose(&mut config);
+        self.apply_choose(&mut config)?;
         self.apply_write(&mut config);
         set(&mut config.tokenize.tokenizer, self.tokenizer.clone());
         config.machine.threads = self.threads.or(config.machine.threads);
@@ -224,12 +228,16 @@ impl Args {
         Ok(())
     }
 
-    fn apply_choose(&self, config: &mut Config) {
+    fn apply_choose(&self, config: &mut Config) -> Result<(), Error> {
         let (flags, filter) = (&self.choose, &mut config.filter);
+        if let Some(names) = &flags.clean {
+            config.clean.steps = clean::sets::parse(names)?;
+        }
         filter.where_sql = flags.where_sql.clone().or(filter.where_sql.take());
         set(&mut filter.nulls, named::<Nulls>(flags.nulls.as_ref()));
         filter.max_chars = flags.max_chars.or(filter.max_chars);
         flags.dedup.apply(&mut config.dedup);
+        Ok(())
     }
 
     fn apply_write(&self, config: &mut Config) {
@@ -308,6 +316,7 @@ fn outcome(manifest: &Manifest, max_invalid: Option<f64>) -> Outcome {
 
 /// Compiles what a run compiles, before a folder is made.
 fn refuse_early(config: &Config) -> Result<(), Error> {
+    Cleaner::of_config(&config.clean)?;
     Filter::plan_for(&config.filter, &config.read.text_column)?;
     read::Options::from_config(&config.read)?;
     Measures::load(&config.measure)?;

@@ -10,6 +10,7 @@ use super::interrupt::Interrupt;
 use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
 use super::{execute, marker};
+use crate::clean::Cleaner;
 use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -32,6 +33,8 @@ pub struct Run {
     pub interrupt: Interrupt,
     /// The tokenizer.
     pub encoder: Encoder,
+    /// The steps of cleaning.
+    pub cleaner: Cleaner,
     /// The quality columns that are computed.
     pub measures: Measures,
     /// The filter.
@@ -62,6 +65,11 @@ impl Run {
         let threads = process.threads.unwrap_or_else(all_cores).max(1);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build();
         let pool = pool.map_err(|error| Error::usage("--threads", error.to_string(), ""))?;
+        // What is made from datasets was cleaned already, and the lists are not at hand.
+        let cleaner = match plan.derived {
+            Some(_) => Cleaner::default(),
+            None => Cleaner::of_config(&plan.config.clean)?,
+        };
         let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
         let measures = if plan.derived.is_some() { Measures::default() } else { Measures::load(&plan.config.measure)? };
         measures.refuse_changed(&plan.config_toml)?;
@@ -74,6 +82,7 @@ impl Run {
             progress: process.progress,
             interrupt: process.interrupt,
             encoder,
+            cleaner,
             measures,
             filter,
             read_options,

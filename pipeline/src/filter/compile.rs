@@ -81,7 +81,7 @@ const NOT_PURE: [&str; 14] = [
 ];
 
 /// Compiles one conjunct.
-pub(super) fn compile(conjunct: &str) -> Result<Expr, Error> {
+pub fn compile(conjunct: &str) -> Result<Expr, Error> {
     let refuse = |what: &str, reason| Error::Refused { conjunct: conjunct.to_owned(), what: what.to_owned(), reason };
     for (_, token) in tokens(conjunct) {
         match token {

@@ -16,9 +16,14 @@ mod columns;
 mod compile;
 mod conjunct;
 mod error;
+mod names;
 mod plan;
+mod thresholds;
 mod types;
 
+pub use compile::compile as condition;
 pub use error::Error;
+pub use names::{names_in, selects_all};
 pub use plan::{Filter, Verdict};
+pub use thresholds::{Threshold, thresholds};
 pub use types::WantedType;

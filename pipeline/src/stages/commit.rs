@@ -1,4 +1,4 @@
-//! The commit: copies, the dataset card, the manifest last; then the task files are garbage.
+//! The commit: copies, the dataset card, the report, the manifest last; then the task files are garbage.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,10 +13,13 @@ use shards::commit::{sha256_hex, write_atomic};
 use super::duplicates;
 use super::order::{self, OrderDone};
 use super::rejects::{self, RejectsDone};
+use super::report;
 use super::write::{self, WriteDone};
 use crate::engine::lock::host_name;
 use crate::engine::run::Run;
 use crate::error::Error;
+use crate::report::figures::Figures;
+use crate::report::page::page;
 
 /// Name of the step, as it stands among the stages.
 pub const NAME: &str = "commit";
@@ -27,6 +30,7 @@ pub const NAME: &str = "commit";
 /// Whatever stops it; without a manifest there is no dataset, and the rerun commits.
 pub fn commit(run: &Run) -> Result<Manifest, Error> {
     let order: OrderDone = run.marker(order::NAME, 0)?;
+    let (shards, reject_files) = (order.shards.len(), order.reject_files.len());
     let mut files = shard_files(run, &order)?;
     let splits = Splits { train: split_entry(&order, Split::Train), val: split_entry(&order, Split::Val) };
     let tokenizer = TokenizerEntry {
@@ -41,9 +45,8 @@ pub fn commit(run: &Run) -> Result<Manifest, Error> {
     files.push(copy(&run.plan.dataset, "config.toml", run.plan.config_toml.as_bytes())?);
     let card = dataset_card(&splits, &order.ledger, run);
     files.push(copy(&run.plan.dataset, "README.md", card.as_bytes())?);
-    files.sort_by(|left, right| left.path.cmp(&right.path));
     let kept = order.ledger.kept;
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format_version: FORMAT_VERSION,
         tool_version: TOOL_VERSION.to_owned(),
         config_hash: sha256_hex(run.plan.config_toml.as_bytes()),
@@ -57,6 +60,12 @@ pub fn commit(run: &Run) -> Result<Manifest, Error> {
         ledger: order.ledger,
         manifest_hash: String::new(),
     };
+    let figures =
+        Figures::new(&manifest, run.plan.config.filter.where_sql.clone(), report::gather(run, shards, reject_files)?);
+    let json = serde_json::to_string_pretty(&figures).unwrap_or_default() + "\n";
+    manifest.files.push(copy(&run.plan.dataset, "report.json", json.as_bytes())?);
+    manifest.files.push(copy(&run.plan.dataset, "report.html", page(&figures).as_bytes())?);
+    manifest.files.sort_by(|left, right| left.path.cmp(&right.path));
     shards::dataset::write_manifest(&run.plan.dataset, manifest.clone())?;
     Ok(manifest)
 }

@@ -25,6 +25,7 @@ pub mod losers;
 pub mod order;
 pub mod read;
 pub mod rejects;
+mod report;
 pub mod rows;
 pub mod settle;
 pub mod shuffle;

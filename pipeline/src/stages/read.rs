@@ -1,6 +1,6 @@
 //! The read stage: from bytes to documents that passed every filter, and rejects that did not.
 //!
-//! One task a part of an input. Blocks of whole lines are parsed, filtered and hashed on every core and written in
+//! One task a part of an input. Blocks of whole lines are parsed, cleaned, filtered and hashed on every core and written in
 //! order, cut into chunks of about 64 MiB of text. Files: `RANK.CHUNK.rows`, `.rejects`, `.keys`.
 
 use std::cmp::Ordering as Compare;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::layout::{Chunk, ColumnUnion};
+use crate::clean::{self, Cleaned};
 use crate::dedup::normalize::Normalizer;
 use crate::engine::ordered::ordered;
 use crate::engine::progress::Unit;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::filter::Verdict;
 use crate::read::{Block, Reader};
 use crate::record::{Document, Invalid, Position, Records};
+use crate::report::examples::{Example, Reasons, excerpt};
 use crate::spill::frame::FrameWriter;
 use crate::spill::keys::{self, Key};
 use crate::spill::rows::{Origin, Rejection, RowParts, RowWriter};
@@ -50,6 +52,12 @@ pub struct ReadDone {
     pub columns: Vec<(String, Kinds)>,
     /// Counts of the part; `kept` are the documents that passed so far.
     pub ledger: Ledger,
+    /// What each step of cleaning changed.
+    #[serde(default)]
+    pub cleaned: clean::Counts,
+    /// The beginnings of the first texts each rule dropped; their lines counted from 0 within the part.
+    #[serde(default)]
+    pub examples: Reasons,
 }
 
 impl Stage for ReadStage {
@@ -109,22 +117,26 @@ pub(super) struct Processed {
     pub(super) text_bytes: u64,
     pub(super) columns: Vec<(String, Kinds)>,
     pub(super) ledger: Ledger,
+    pub(super) cleaned: clean::Counts,
+    pub(super) examples: Reasons,
 }
 
 fn process(run: &Run, input: u32, block: Block) -> Result<Processed, Error> {
     let mut records = block.parse(&run.read_options);
+    let cleaned = clean::clean_records(&run.cleaner, &mut records);
     run.measures.apply(&mut records);
     let verdicts = run.filter.apply(&records)?;
-    let mut sorter = Sorter::new(run, input, &records);
+    let mut sorter = Sorter::new(run, input, &records, &cleaned);
     let mut invalid = records.invalid.iter().peekable();
-    for (document, verdict) in records.documents.iter().zip(verdicts) {
+    for (index, (document, verdict)) in records.documents.iter().zip(verdicts).enumerate() {
         while let Some(damaged) = invalid.next_if(|damaged| damaged.position.line < document.position.line) {
             sorter.damaged(damaged);
         }
-        sorter.document(document, verdict);
+        sorter.document(index, document, verdict);
     }
     invalid.for_each(|damaged| sorter.damaged(damaged));
-    Ok(sorter.finish())
+    let processed = sorter.finish();
+    Ok(Processed { cleaned: cleaned.counts, ..processed })
 }
 
 /// Sends each record of a block where it belongs.
@@ -140,10 +152,12 @@ struct Sorter<'a> {
     ledger: Ledger,
     split_by: Option<u32>,
     normalizer: Normalizer,
+    cleaned: &'a Cleaned,
+    examples: Reasons,
 }
 
 impl<'a> Sorter<'a> {
-    fn new(run: &'a Run, input: u32, records: &'a Records) -> Self {
+    fn new(run: &'a Run, input: u32, records: &'a Records, cleaned: &'a Cleaned) -> Self {
         let ledger = Ledger { lines: records.lines, blank: records.blank, ..Ledger::default() };
         let split_by = run.plan.config.split.by.as_ref();
         let split_by = split_by.and_then(|column| records.names.iter().position(|name| name == column));
@@ -159,6 +173,8 @@ impl<'a> Sorter<'a> {
             ledger,
             split_by: split_by.map(|index| index as u32),
             normalizer: run.dedup.normalizer.clone(),
+            cleaned,
+            examples: Reasons::default(),
         }
     }
 
@@ -178,22 +194,23 @@ impl<'a> Sorter<'a> {
         self.rejects.row(&RowParts { origin, side: Split::Train, n_chars: None, body: raw, rejection });
     }
 
-    fn document(&mut self, document: &Document, verdict: Verdict) {
+    fn document(&mut self, index: usize, document: &Document, verdict: Verdict) {
         let text = self.records.bytes(document.text);
-        match verdict {
-            Verdict::Invalid { detail } => {
+        match (verdict, self.cleaned.dropped(index)) {
+            (Verdict::Invalid { detail }, _) => {
                 let raw = self.records.raw_of(document);
                 self.invalid(document.position, InvalidRule::ColumnType, detail, raw);
                 return;
             }
-            Verdict::Drop { rule, value } => {
+            (_, Some((rule, value))) => self.dropped(document, STAGE_CLEAN, rule.to_owned(), value.to_owned()),
+            (Verdict::Drop { rule, value }, None) => {
                 let rule = self.run.filter.rules().get(usize::from(rule)).cloned().unwrap_or_default();
                 self.dropped(document, STAGE_FILTER, rule, value);
             }
-            Verdict::Keep if text.is_empty() => {
+            (Verdict::Keep, None) if text.is_empty() => {
                 self.dropped(document, STAGE_CLEAN, RULE_EMPTY.to_owned(), "n_chars=0".to_owned());
             }
-            Verdict::Keep => self.kept(document, text),
+            (Verdict::Keep, None) => self.kept(index, document, text),
         }
         for field in self.records.fields_of(document) {
             if let Some(kinds) = self.kinds.get_mut(field.name as usize) {
@@ -202,7 +219,7 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    fn kept(&mut self, document: &Document, text: &[u8]) {
+    fn kept(&mut self, index: usize, document: &Document, text: &[u8]) {
         self.ledger.kept += 1;
         self.text_bytes += text.len() as u64;
         let position = document.position;
@@ -213,7 +230,8 @@ impl<'a> Sorter<'a> {
             row: self.rows.len(),
             place: keys::place(position.byte_offset, position.line),
         });
-        let side = self.side(document, text);
+        let raw = self.cleaned.raw_text(index).map_or(text, |raw| self.records.bytes(raw));
+        let side = self.side(document, raw);
         let origin = self.origin(position);
         self.rows.row(&RowParts { origin, side, n_chars: Some(n_chars), body: text, rejection: None });
         put_fields(self.records, document, &mut self.rows);
@@ -232,6 +250,13 @@ impl<'a> Sorter<'a> {
 
     fn dropped(&mut self, document: &Document, stage: &str, rule: String, value: String) {
         self.ledger.drop(stage, &rule, 1);
+        self.examples.push(stage, &rule, || Example {
+            doc_id: String::new(),
+            source: String::new(),
+            line: document.position.line as i64,
+            value: String::new(),
+            excerpt: Some(excerpt(self.records.str(document.text))),
+        });
         let rejection = Some(Rejection { stage: stage.to_owned(), rule, value });
         let n_chars = Some(count_chars(self.records.bytes(document.text)));
         let origin = self.origin(document.position);
@@ -239,15 +264,15 @@ impl<'a> Sorter<'a> {
         put_fields(self.records, document, &mut self.rejects);
     }
 
-    /// The side is a hash of the text, or of the column that keeps documents together, so a document never changes
-    /// sides.
-    fn side(&self, document: &Document, text: &[u8]) -> Split {
+    /// The side is a hash of the text as it was read, or of the column that keeps documents together, so a document
+    /// never changes sides.
+    fn side(&self, document: &Document, raw_text: &[u8]) -> Split {
         let split = &self.run.plan.config.split;
         let together = self.split_by.and_then(|name| {
             let field = self.records.fields_of(document).iter().find(|field| field.name == name)?;
             Some(self.records.bytes(field.value))
         });
-        let hash = xxh3_64_with_seed(together.unwrap_or(text), split.seed);
+        let hash = xxh3_64_with_seed(together.unwrap_or(raw_text), split.seed);
         let unit = (hash >> 11) as f64 / (1_u64 << 53) as f64;
         match unit.partial_cmp(&split.val_fraction) {
             Some(Compare::Less) => Split::Val,
@@ -266,6 +291,8 @@ impl<'a> Sorter<'a> {
             text_bytes: self.text_bytes,
             columns: names.iter().cloned().zip(self.kinds).filter(|(_, kinds)| *kinds != Kinds::default()).collect(),
             ledger: self.ledger,
+            cleaned: clean::Counts::new(),
+            examples: self.examples,
         }
     }
 }
@@ -313,6 +340,8 @@ impl<'a> Output<'a> {
         counts.invalid.fetch_add(block.ledger.invalid_total(), Ordering::Relaxed);
         counts.dropped.fetch_add(block.ledger.dropped_total(), Ordering::Relaxed);
         self.done.ledger.merge(&block.ledger);
+        clean::merge_counts(&mut self.done.cleaned, &block.cleaned);
+        self.done.examples.merge(&block.examples);
         self.columns.merge(&block.columns);
         if block.row_count == 0 && block.reject_count == 0 {
             return Ok(());

@@ -23,6 +23,9 @@ use super::write::{id_name, place_name};
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
+use crate::look::cell;
+use crate::report::columns::ColumnSketches;
+use crate::report::examples::{Example, Reasons, excerpt};
 use crate::spill::frame::FrameReader;
 use crate::spill::rows::{Row, RowBlock};
 
@@ -40,6 +43,10 @@ pub struct RejectsStage;
 pub struct RejectsDone {
     /// The Parquet file.
     pub files: Vec<FileEntry>,
+    /// What the report keeps of rejected documents.
+    pub sketches: ColumnSketches,
+    /// Why lines were rejected.
+    pub reasons: Reasons,
 }
 
 impl Stage for RejectsStage {
@@ -61,6 +68,7 @@ impl Stage for RejectsStage {
         let mut file = DataFile::create(run.plan.dataset.join(&path), Arc::clone(&schema), Vec::new())?;
         let encoder = file.encoder();
         let mut table = Table::new(run, &order, &schema);
+        let mut looked_at = LookedAt::default();
         let mut stream = Stream { run, next_chunk: chunk, lines: None };
         for _ in 0..skip {
             stream.next()?;
@@ -70,16 +78,20 @@ impl Stage for RejectsStage {
             table.push(&reject);
             if table.rows >= ROW_GROUP_ROWS || table.bytes >= ROW_GROUP_BYTES {
                 run.interrupt.check()?;
-                let full = std::mem::replace(&mut table, Table::new(run, &order, &schema));
-                file.append(encoder.encode(&full.finish()?)?)?;
+                let full = std::mem::replace(&mut table, Table::new(run, &order, &schema)).finish()?;
+                looked_at.push(&full);
+                file.append(encoder.encode(&full)?)?;
             }
         }
         if table.rows > 0 {
-            file.append(encoder.encode(&table.finish()?)?)?;
+            let rest = table.finish()?;
+            looked_at.push(&rest);
+            file.append(encoder.encode(&rest)?)?;
         }
         let digest = file.finish()?;
         let entry = FileEntry { path, bytes: digest.bytes, documents: Some(rows), tokens: None, sha256: digest.sha256 };
-        run.mark_done(NAME, rank, &RejectsDone { files: vec![entry] })
+        let LookedAt { sketches, reasons } = looked_at;
+        run.mark_done(NAME, rank, &RejectsDone { files: vec![entry], sketches, reasons })
     }
 }
 
@@ -88,6 +100,29 @@ fn ends_early(rows: u64) -> Error {
         what: "rows of rejects".to_owned(),
         expected: rows.to_string(),
         found: "fewer in the task files".to_owned(),
+    }
+}
+
+/// What the report keeps of the rows of a file.
+#[derive(Default)]
+struct LookedAt {
+    sketches: ColumnSketches,
+    reasons: Reasons,
+}
+
+impl LookedAt {
+    fn push(&mut self, batch: &RecordBatch) {
+        self.sketches.push(batch);
+        let text = |row, column| cell::text(batch, row, column).unwrap_or_default();
+        for row in 0..batch.num_rows() {
+            self.reasons.push(text(row, "stage"), text(row, "rule"), || Example {
+                doc_id: text(row, "doc_id").to_owned(),
+                source: text(row, "source").to_owned(),
+                line: cell::integer(batch, row, "line").unwrap_or_default(),
+                value: text(row, "value").to_owned(),
+                excerpt: cell::binary(batch, row, "raw").map(|raw| excerpt(&String::from_utf8_lossy(raw))),
+            });
+        }
     }
 }
 

@@ -237,6 +237,8 @@ impl<'a> Block<'a> {
             text_bytes: self.text_bytes,
             columns: names.zip(self.kinds).collect(),
             ledger: self.ledger,
+            cleaned: crate::clean::Counts::new(),
+            examples: crate::report::examples::Reasons::default(),
         }
     }
 }

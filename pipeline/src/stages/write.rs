@@ -25,6 +25,7 @@ use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
+use crate::report::columns::ColumnSketches;
 use crate::spill::frame::FrameReader;
 use crate::spill::rows::{Origin, RowBlock, RowParts, RowWriter};
 use crate::spill::tokens::{RowState, TokenBlock, TokenWriter};
@@ -40,11 +41,13 @@ const ROW_GROUP_FOOTPRINT: u64 = 48 << 20;
 /// The write stage.
 pub struct WriteStage;
 
-/// What a write task says of itself: the files of its shard.
+/// What a write task says of itself: the files of its shard, and what is in them.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WriteDone {
     /// `.bin`, `.idx` and, if asked for, `.parquet`.
     pub files: Vec<FileEntry>,
+    /// What the report keeps of its documents.
+    pub sketches: ColumnSketches,
 }
 
 impl Stage for WriteStage {
@@ -59,9 +62,16 @@ impl Stage for WriteStage {
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
         let order: OrderDone = run.marker(order::NAME, 0)?;
         let Some(shard) = order.shards.get(rank) else { return Err(no_such_rank(NAME, rank, order.shards.len())) };
-        let files = ShardTask { run, order: &order, shard }.write()?;
-        run.mark_done(NAME, rank, &WriteDone { files })
+        let done = ShardTask { run, order: &order, shard }.write()?;
+        run.mark_done(NAME, rank, &done)
     }
+}
+
+/// A row group on its way into the files.
+struct Encoded {
+    group: Group,
+    row_group: Option<EncodedRowGroup>,
+    sketches: ColumnSketches,
 }
 
 struct ShardTask<'a> {
@@ -71,7 +81,7 @@ struct ShardTask<'a> {
 }
 
 impl ShardTask<'_> {
-    fn write(&self) -> Result<Vec<FileEntry>, Error> {
+    fn write(&self) -> Result<WriteDone, Error> {
         let config = &self.run.plan.config;
         let dataset = &self.run.plan.dataset;
         let schema = Arc::new(data_schema(&self.order.columns, self.order.extra, config.tokenize.dtype));
@@ -90,9 +100,11 @@ impl ShardTask<'_> {
             groups.next()
         };
         let work = |group: Group| self.encode(group, &schema, encoder.as_ref());
-        ordered(in_flight, next, work, |(group, encoded): (Group, Option<EncodedRowGroup>)| {
-            group.documents().try_for_each(|(piece, row)| bin.push_document(piece.tokens.ids(row)))?;
-            match (&mut data, encoded) {
+        let mut sketches = ColumnSketches::default();
+        ordered(in_flight, next, work, |encoded: Encoded| {
+            encoded.group.documents().try_for_each(|(piece, row)| bin.push_document(piece.tokens.ids(row)))?;
+            sketches.merge(&encoded.sketches);
+            match (&mut data, encoded.row_group) {
                 (Some(data), Some(encoded)) => Ok(data.append(encoded)?),
                 _ => Ok(()),
             }
@@ -103,7 +115,7 @@ impl ShardTask<'_> {
             let (documents, tokens) = (Some(self.shard.documents), Some(self.shard.tokens));
             files.push(FileEntry { path, bytes: digest.bytes, documents, tokens, sha256: digest.sha256 });
         }
-        Ok(files)
+        Ok(WriteDone { files, sketches })
     }
 
     fn data_path(&self) -> String {
@@ -111,16 +123,12 @@ impl ShardTask<'_> {
         format!("data/{}-{:05}-of-{:05}.parquet", split.name(), self.shard.number, self.order.shard_count(split))
     }
 
-    fn encode(
-        &self,
-        group: Group,
-        schema: &Arc<Schema>,
-        encoder: Option<&RowGroupEncoder>,
-    ) -> Result<(Group, Option<EncodedRowGroup>), Error> {
-        let Some(encoder) = encoder else { return Ok((group, None)) };
+    fn encode(&self, group: Group, schema: &Arc<Schema>, encoder: Option<&RowGroupEncoder>) -> Result<Encoded, Error> {
         let batch = self.batch(&group, schema)?;
-        let encoded = encoder.encode(&batch)?;
-        Ok((group, Some(encoded)))
+        let mut sketches = ColumnSketches::default();
+        sketches.push(&batch);
+        let row_group = encoder.map(|encoder| encoder.encode(&batch)).transpose()?;
+        Ok(Encoded { group, row_group, sketches })
     }
 
     fn batch(&self, group: &Group, schema: &Arc<Schema>) -> Result<RecordBatch, Error> {
