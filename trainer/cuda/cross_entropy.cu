@@ -1,7 +1,9 @@
 // Cross-entropy and its gradient in place. CPU twin: src/ops/cross_entropy.rs.
 //
-//   loss[m] = log sum_v exp(z[m, v]) - z[m, target[m]]
-//   z[m, v] <- share (softmax(z[m])[v] - [v = target[m]])         where the gradient is wanted
+//   lse[m] = log sum_v exp(z[m, v]);  loss[m] = lse[m] - z[m, target[m]];  square[m] = lse[m]^2
+//   z[m, v] <- share (softmax(z[m])[v] (1 + 2 z_loss lse[m]) - [v = target[m]])     where the gradient is wanted
+//
+// A target of 2^32 - 1 does not count: loss, square and gradient are zero.
 //
 // z is a chunk of rows of the logits, [rows, stride] with stride >= V a multiple of 8, so that the logits of a whole
 // micro-batch never exist. One block a row; it goes through the vocabulary in pieces of 16 bytes a thread with a
@@ -11,6 +13,8 @@
 #include "common.cuh"
 
 namespace {
+constexpr uint32_t kIgnored = 0xffffffffu;
+
 // The largest logit, and the sum of exponentials relative to it.
 struct Running {
   float highest, sum;
@@ -23,13 +27,15 @@ __device__ __forceinline__ Running merge(Running a, Running b) {
 }
 
 template <class T>
-__device__ __forceinline__ void row(T* logits, float* losses, const uint32_t* targets, uint32_t vocabulary,
-                                    uint32_t stride, float share, uint32_t gradient) {
+__device__ __forceinline__ void row(T* logits, float* losses, float* squares, const uint32_t* targets,
+                                    uint32_t vocabulary, uint32_t stride, float share, float z_loss,
+                                    uint32_t gradient) {
   DYNAMIC_SHARED(Running, scratch);  // [threads]
   constexpr unsigned kSize = Pack<T>::kSize;
   T* z = logits + uint64_t(blockIdx.x) * stride;
   const uint32_t target = targets[blockIdx.x];
-  const float chosen = as_float(z[target]);
+  const bool counts = target != kIgnored;
+  const float chosen = counts ? as_float(z[target]) : 0.0f;
   Running own = {-INFINITY, 0.0f};
   for (uint32_t at = threadIdx.x * kSize; at < vocabulary; at += blockDim.x * kSize) {
     const Pack<T> pack = Pack<T>::load(z + at);
@@ -51,9 +57,13 @@ __device__ __forceinline__ void row(T* logits, float* losses, const uint32_t* ta
     __syncthreads();
   }
   const Running all = scratch[0];
-  if (threadIdx.x == 0) losses[blockIdx.x] = logf(all.sum) + all.highest - chosen;
+  const float log_sum = logf(all.sum) + all.highest;
+  if (threadIdx.x == 0) {
+    losses[blockIdx.x] = counts ? log_sum - chosen : 0.0f;
+    squares[blockIdx.x] = counts ? log_sum * log_sum : 0.0f;
+  }
   if (!gradient) return;
-  const float factor = share / all.sum;
+  const float factor = counts ? share / all.sum * (1.0f + 2.0f * z_loss * log_sum) : 0.0f;
   for (uint32_t at = threadIdx.x * kSize; at < stride; at += blockDim.x * kSize) {
     Pack<T> pack = Pack<T>::load(z + at);
 #pragma unroll
@@ -67,10 +77,11 @@ __device__ __forceinline__ void row(T* logits, float* losses, const uint32_t* ta
 }  // namespace
 
 #define INSTANCE(T, suffix)                                                                                     \
-  extern "C" __global__ void cross_entropy_##suffix(T* logits, float* losses, const uint32_t* targets,          \
-                                                    uint32_t vocabulary, uint32_t stride, float share,         \
+  extern "C" __global__ void cross_entropy_##suffix(T* logits, float* losses, float* squares,                   \
+                                                    const uint32_t* targets, uint32_t vocabulary,              \
+                                                    uint32_t stride, float share, float z_loss,                \
                                                     uint32_t gradient) {                                       \
-    row(logits, losses, targets, vocabulary, stride, share, gradient);                                          \
+    row(logits, losses, squares, targets, vocabulary, stride, share, z_loss, gradient);                         \
   }                                                                                                             \
   EXPORT(cross_entropy_##suffix)
 FOR_TYPES(INSTANCE)

@@ -1,15 +1,26 @@
 //! The fast training step: an explicit list of operations forward, and the same list backward.
 //!
 //! candle's tape allocates, zeroes and adds a gradient buffer for every edge; here every buffer is allocated once,
-//! residual connections and weight gradients are sums that the matrix product makes in place, and nothing is recorded.
-//! What is cheap is computed again in the backward pass instead of kept: normalised inputs, the feed-forward
-//! activation, attention probabilities. [`crate::model`] is the reference: tests hold its gradients and these together.
+//! weight gradients are sums that the matrix product makes in place, and nothing is recorded. What is cheap is computed
+//! again in the backward pass instead of kept: normalised inputs, the feed-forward activation, attention
+//! probabilities. [`crate::model`] is the reference: tests hold its gradients and these together.
 //!
-//! Only the CPU in `f32` so far. A file a concern: `plan` finds the weights, `buffers` hold activations, `layer`
-//! is one layer both ways, `step` is the whole model and its place in the training loop.
+//! # Layout
+//! - `plan`: where each weight stands, and the sizes of the model.
+//! - `activations`: what a micro-batch needs in memory, listed once for allocation and for counting bytes.
+//! - `ops`: the operations as a trait; `list` is the model in terms of it, forward and backward.
+//! - `cpu`: the operations on `f32` slices; `step` is the training step over them.
+//! - `cuda`: the operations as kernel launches, over a GPU or over an emulator that runs the same kernels on a CPU.
+//!
+//! **Invariant:** there is one list. A gradient that is right on the CPU can be wrong on a GPU only inside one
+//! operation, and each operation is compared with its CPU twin.
 
-mod buffers;
-mod layer;
+mod activations;
+mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+pub mod cuda;
+mod list;
+mod ops;
 mod plan;
 mod step;
 

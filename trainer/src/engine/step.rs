@@ -2,14 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::buffers::Buffers;
-use super::layer::{Layer, Space};
+use super::activations::Activations;
+use super::cpu::{CpuOps, buffer};
+use super::list;
+use super::ops::Ops;
 use super::plan::Plan;
 use crate::data::{Batch, IGNORED};
 use crate::error::{Error, Result};
 use crate::model::{LanguageModel, Llama};
-use crate::ops::cross_entropy::GradientOf;
-use crate::ops::{Kernels, LossParts, Places, cross_entropy, elements, embedding, rms_norm};
+use crate::ops::{Kernels, Places, elements};
 use crate::optimizer::AdamW;
 use crate::train::{Gradients, MicroLoss, TrainStep};
 
@@ -23,63 +24,37 @@ pub struct EngineStep {
     buffers: Mutex<Buffers>,
 }
 
-/// A pass of one batch through the model.
-struct Pass<'a> {
-    plan: &'a Plan,
-    weights: &'a [&'a [f32]],
-    batch: &'a Batch,
-    places: Places,
-    z_loss: f64,
+/// Activations for the shape of batch seen last.
+#[derive(Default)]
+struct Buffers {
+    shape: (usize, usize),
+    activations: Option<Activations<Vec<f32>>>,
 }
 
-impl Pass<'_> {
-    fn layer(&self, index: usize) -> Layer<'_> {
-        let at = self.plan.layers[index];
-        let (sequences, positions) = (self.batch.sequences, self.batch.positions);
-        Layer { plan: self.plan, at, weights: self.weights, sequences, positions, places: &self.places }
-    }
-
-    /// Fills `x` with the residual stream after the last layer, and `normed` with its normalisation.
-    fn forward(&self, buffers: &mut Buffers) -> Result<()> {
-        let Buffers { layers, x, normed, dnormed, inner, dattended, .. } = buffers;
-        embedding::forward(x, self.weights[self.plan.embedding], &self.batch.inputs, self.plan.hidden);
-        for (index, kept) in layers.iter_mut().enumerate() {
-            self.layer(index).forward(x, kept, &mut Space { normed, dnormed, inner, dattended })?;
+impl Buffers {
+    /// Buffers for a batch: the old ones where they fit; else they go first, so that both never exist together.
+    fn of(&mut self, plan: &Plan, recompute: bool, batch: &Batch) -> Result<&mut Activations<Vec<f32>>> {
+        let shape = (batch.sequences, batch.positions);
+        if self.shape != shape {
+            (self.shape, self.activations) = (shape, None);
         }
-        rms_norm::forward(normed, x, self.weights[self.plan.norm], self.plan.eps);
-        Ok(())
-    }
-
-    /// The loss alone, without z-loss.
-    fn loss(&self, buffers: &Buffers) -> LossParts {
-        let output = self.weights[self.plan.output];
-        cross_entropy::forward(&buffers.normed, output, &self.batch.targets, self.plan.hidden, 0.0, None)
-    }
-
-    /// The loss, and all gradients.
-    fn backward(&self, buffers: &mut Buffers, gradients: &mut [Vec<f32>]) -> Result<LossParts> {
-        let (plan, weights) = (self.plan, self.weights);
-        let Buffers { layers, x, dx, normed, dnormed, inner, dattended, .. } = buffers;
-        let (of, output) = (GradientOf::SumByRows, weights[plan.output]);
-        let wanted = cross_entropy::Gradients { dx: dnormed, dw: &mut gradients[plan.output], of };
-        let (targets, z_loss) = (&self.batch.targets, self.z_loss);
-        let loss = cross_entropy::forward(normed, output, targets, plan.hidden, z_loss, Some(wanted));
-        dx.fill(0.0);
-        rms_norm::backward(dx, &mut gradients[plan.norm], x, weights[plan.norm], dnormed, plan.eps);
-        for (index, kept) in layers.iter_mut().enumerate().rev() {
-            self.layer(index).backward(dx, kept, &mut Space { normed, dnormed, inner, dattended }, gradients)?;
+        match &mut self.activations {
+            Some(activations) => Ok(activations),
+            empty => {
+                let rows = batch.inputs.len();
+                Ok(empty.insert(Activations::new(plan, recompute, |need| Ok::<_, Error>(buffer(rows, need)))?))
+            }
         }
-        embedding::backward(&mut gradients[plan.embedding], dx, &self.batch.inputs, plan.hidden);
-        Ok(loss)
     }
 }
+
 
 impl EngineStep {
     /// Whether the engine computes what this model asks for; the tape does where it does not.
     pub fn supports(model: &Llama) -> bool {
         let (config, options) = (model.config(), model.training_options());
         let plain = config.dropout == 0.0 && config.attention_dropout == 0.0 && config.moe.is_none();
-        plain && options.flash_attn && !options.recompute && model.kernels() == Kernels::Fused
+        plain && options.flash_attn && model.kernels() == Kernels::Fused
     }
 
     /// A step for a model of `f32` on the CPU and its optimizer.
@@ -91,10 +66,16 @@ impl EngineStep {
         let gradients = Gradients::new(model.parameters());
         Ok(EngineStep { model, optimizer, plan, gradients, buffers: Mutex::default() })
     }
+
+    /// The sums of gradients, in the order of the parameters.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn gradient_sums(&self) -> &[Vec<f32>] {
+        self.gradients.sums()
+    }
 }
 
 /// Refuses ids and lengths that the kernels would index beyond their slices with.
-fn check(plan: &Plan, batch: &Batch) -> Result<()> {
+pub(super) fn check(plan: &Plan, batch: &Batch) -> Result<()> {
     if batch.positions > plan.rope.positions() {
         return Err(Error::PromptTooLong { tokens: batch.positions, positions: plan.rope.positions() });
     }
@@ -108,38 +89,37 @@ fn check(plan: &Plan, batch: &Batch) -> Result<()> {
     }
 }
 
-/// Runs `pass` with the weights and with buffers for the batch.
+/// Runs `pass` with the operations on the model's weights, and with activations for the batch.
 fn with_pass<R>(
     (model, plan, buffers): (&Llama, &Plan, &Mutex<Buffers>),
     batch: &Batch,
-    pass: impl FnOnce(Pass, &mut Buffers) -> Result<R>,
+    gradients: &mut [Vec<f32>],
+    pass: impl FnOnce(&mut CpuOps, &mut Activations<Vec<f32>>) -> Result<R>,
 ) -> Result<R> {
     check(plan, batch)?;
     let guards = model.parameters().iter().map(|p| elements(&p.var)).collect::<candle_core::Result<Vec<_>>>()?;
     let weights: Vec<&[f32]> = guards.iter().map(|guard| &**guard).collect();
+    let options = model.training_options();
     let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
-    if buffers.shape != (batch.sequences, batch.positions) {
-        // The old ones first, so that both never exist together.
-        *buffers = Buffers::default();
-        *buffers = Buffers::new(plan, batch.sequences, batch.positions);
-    }
+    let activations = buffers.of(plan, options.recompute, batch)?;
     let places = Places { offset: 0, starts: batch.starts.clone() };
-    let z_loss = model.training_options().z_loss;
-    pass(Pass { plan, weights: &weights, batch, places, z_loss }, &mut buffers)
+    let z_loss = options.z_loss;
+    pass(&mut CpuOps { plan, weights: &weights, gradients, batch, places, z_loss }, activations)
 }
 
 impl TrainStep for EngineStep {
     fn micro_batch(&mut self, batch: &Batch) -> Result<MicroLoss> {
         let gradients = self.gradients.next_micro_batch(batch.weight());
-        let parts = with_pass((&self.model, &self.plan, &self.buffers), batch, |pass, buffers| {
-            pass.forward(buffers)?;
-            pass.backward(buffers, gradients)
+        let step = (&self.model, &self.plan, &self.buffers);
+        let parts = with_pass(step, batch, gradients, |ops, activations| {
+            list::forward(ops, step.1, activations)?;
+            list::backward(ops, step.1, activations)
         })?;
         Ok(MicroLoss { parts, ..MicroLoss::default() })
     }
 
-    fn gradients(&mut self) -> &mut Gradients {
-        &mut self.gradients
+    fn gradients(&mut self) -> Option<&mut Gradients> {
+        Some(&mut self.gradients)
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
@@ -151,10 +131,12 @@ impl TrainStep for EngineStep {
     }
 
     fn loss(&self, batch: &Batch) -> Result<f64> {
-        with_pass((&self.model, &self.plan, &self.buffers), batch, |pass, buffers| {
-            pass.forward(buffers)?;
-            Ok(pass.loss(buffers).cross_entropy)
-        })
+        let step = (&self.model, &self.plan, &self.buffers);
+        let parts = with_pass(step, batch, &mut [], |ops, activations| {
+            list::forward(ops, step.1, activations)?;
+            ops.loss(&activations.space.normed, None)
+        })?;
+        Ok(parts.cross_entropy)
     }
 
     fn model(&self) -> &dyn LanguageModel {
@@ -207,8 +189,10 @@ mod tests {
 
     #[test]
     fn loss_and_gradients_are_those_of_the_tape() {
-        for tied in [true, false] {
+        for (tied, recompute) in [(true, false), (false, false), (false, true)] {
             let mut engine = step(&config(tied));
+            let options = crate::model::TrainingOptions { recompute, ..Default::default() };
+            engine.model = engine.model.clone().with_training_options(options);
             // More positions than one attention block, and two micro-batches of different shape.
             let batches = [batch(1, 2, 70), batch(2, 3, 9)];
             let mut expected: Vec<Vec<f32>> = Vec::new();

@@ -46,6 +46,16 @@ impl RopeTable {
         self.positions
     }
 
+    /// Cosines `[positions, D/2]`.
+    pub fn cosines(&self) -> &[f32] {
+        &self.cos
+    }
+
+    /// Sines `[positions, D/2]`.
+    pub fn sines(&self) -> &[f32] {
+        &self.sin
+    }
+
     fn rows<'a>(&self, table: &'a [f32], first: usize, count: usize) -> Result<&'a [f32]> {
         table
             .get(first * self.half..(first + count) * self.half)

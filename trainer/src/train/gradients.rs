@@ -30,6 +30,11 @@ impl Gradients {
         &mut self.sums
     }
 
+    /// The sums so far.
+    pub fn sums(&self) -> &[Vec<f32>] {
+        &self.sums
+    }
+
     /// Adds up sums and weights over all ranks.
     ///
     /// # Errors

@@ -200,6 +200,7 @@ impl Run {
                 (summary.val_loss, best) = (val_loss.or(summary.val_loss), better && self.config.keep_best);
             }
             if last || best || control == Control::Stop || due(self.position.step, self.config.save_interval) {
+                self.step.download()?;
                 self.save(metrics.as_ref(), observer, &mut summary)?;
             }
             self.note_saved(Saver::poll, observer, &mut summary)?;

@@ -29,8 +29,8 @@ pub trait TrainStep {
     /// Where the batch does not fit the model.
     fn micro_batch(&mut self, batch: &Batch) -> Result<MicroLoss>;
 
-    /// The gradients since the last update.
-    fn gradients(&mut self) -> &mut Gradients;
+    /// The gradients since the last update, where the host holds them.
+    fn gradients(&mut self) -> Option<&mut Gradients>;
 
     /// The norm of the mean gradient over the micro-batches since the last update.
     ///
@@ -50,11 +50,19 @@ pub trait TrainStep {
     /// Where the batch does not fit the model.
     fn loss(&self, batch: &Batch) -> Result<f64>;
 
-    /// The model.
+    /// The model; as of the last [`TrainStep::download`].
     fn model(&self) -> &dyn LanguageModel;
 
-    /// The optimizer.
+    /// The optimizer; as of the last [`TrainStep::download`].
     fn optimizer(&self) -> &AdamW;
+
+    /// Brings model and optimizer on the host up to date, where a device holds them.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn download(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The step by candle's tape: the reference for any engine.
@@ -81,8 +89,8 @@ impl<M: LanguageModel> TrainStep for AutogradStep<M> {
         Ok(MicroLoss { parts: losses.parts, auxiliary: losses.auxiliary, expert_tokens: losses.expert_tokens })
     }
 
-    fn gradients(&mut self) -> &mut Gradients {
-        &mut self.gradients
+    fn gradients(&mut self) -> Option<&mut Gradients> {
+        Some(&mut self.gradients)
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
