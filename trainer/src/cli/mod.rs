@@ -20,6 +20,8 @@ mod doctor;
 mod eval;
 mod export;
 mod generate;
+#[cfg(feature = "cuda")]
+mod gpu_check;
 mod import;
 mod info;
 mod logging_args;
@@ -58,6 +60,9 @@ enum Command {
     Pretrain(Box<pretrain::Args>),
     /// Continue a text with a trained model
     Generate(generate::Args),
+    /// Compare every CUDA kernel with its CPU twin, and training with the CPU's
+    #[cfg(feature = "cuda")]
+    GpuCheck(gpu_check::Args),
     /// Judge a model on a dataset or on texts
     Eval(eval::Args),
     /// Show the documents behind an optimizer step
@@ -81,6 +86,8 @@ enum Command {
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Pretrain(args) => pretrain::run(*args),
+        #[cfg(feature = "cuda")]
+        Command::GpuCheck(args) => gpu_check::run(&args),
         Command::Generate(args) => generate::run(args),
         Command::Eval(args) => eval::run(args),
         Command::WhichDocs(args) => which_docs::run(args),

@@ -80,14 +80,7 @@ impl Ops for CpuOps<'_> {
         self.norm(y, sum, weight)
     }
 
-    fn norm_back(
-        &mut self,
-        dx: &mut Vec<f32>,
-        write: Write,
-        x: &Vec<f32>,
-        weight: usize,
-        dy: &Vec<f32>,
-    ) -> Result<()> {
+    fn norm_back(&mut self, dx: &mut Vec<f32>, write: Write, x: &Vec<f32>, weight: usize, dy: &Vec<f32>) -> Result<()> {
         if write == Write::Replace {
             dx.fill(0.0);
         }

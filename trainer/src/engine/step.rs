@@ -48,7 +48,6 @@ impl Buffers {
     }
 }
 
-
 impl EngineStep {
     /// Whether the engine computes what this model asks for; the tape does where it does not.
     pub fn supports(model: &Llama) -> bool {
@@ -120,6 +119,11 @@ impl TrainStep for EngineStep {
 
     fn gradients(&mut self) -> Option<&mut Gradients> {
         Some(&mut self.gradients)
+    }
+
+    fn discard(&mut self) -> Result<()> {
+        self.gradients.clear();
+        Ok(())
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {

@@ -236,7 +236,9 @@ impl Run {
             totals.add(&self.step.micro_batch(&loader.next_batch()?)?);
         }
         self.position.samples += self.config.global_batch(self.world.size());
-        self.step.gradients().sum_over_ranks(&mut self.world)?;
+        if let Some(gradients) = self.step.gradients() {
+            gradients.sum_over_ranks(&mut self.world)?;
+        }
         totals.over_ranks(&mut self.world)
     }
 
@@ -248,7 +250,7 @@ impl Run {
         let verdict = self.guard.judge(step, loss, grad_norm)?;
         match verdict {
             Verdict::Learn => self.step.update(lr, grad_norm, self.config.grad_clip)?,
-            Verdict::Skip => self.step.gradients().clear(),
+            Verdict::Skip => self.step.discard()?,
         }
         self.position.step = step;
         self.position.tokens += totals.tokens();

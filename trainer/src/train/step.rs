@@ -32,6 +32,12 @@ pub trait TrainStep {
     /// The gradients since the last update, where the host holds them.
     fn gradients(&mut self) -> Option<&mut Gradients>;
 
+    /// Throws the gradients since the last update away.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn discard(&mut self) -> Result<()>;
+
     /// The norm of the mean gradient over the micro-batches since the last update.
     ///
     /// # Errors
@@ -91,6 +97,11 @@ impl<M: LanguageModel> TrainStep for AutogradStep<M> {
 
     fn gradients(&mut self) -> Option<&mut Gradients> {
         Some(&mut self.gradients)
+    }
+
+    fn discard(&mut self) -> Result<()> {
+        self.gradients.clear();
+        Ok(())
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {

@@ -315,8 +315,7 @@ impl<D: Device> Check<'_, D> {
 
     fn attention(&mut self) -> Result<()> {
         let (queries, keys, heads) = (self.cpu.plan.queries(), self.cpu.plan.keys(), self.cpu.plan.heads);
-        let ((q, q_device), (k, k_device), (v, v_device)) =
-            (self.draw(queries)?, self.draw(keys)?, self.draw(keys)?);
+        let ((q, q_device), (k, k_device), (v, v_device)) = (self.draw(queries)?, self.draw(keys)?, self.draw(keys)?);
         let (of, of_device) = (Heads { q, k, v }, Heads { q: q_device, k: k_device, v: v_device });
         let mut gave = Attended { out: self.zeros(queries), normalizers: Vec::new() };
         self.cpu.attend(&mut gave, &of)?;
@@ -384,7 +383,13 @@ impl<D: Device> Check<'_, D> {
     }
 }
 
-fn cuda_step<D: Device>(device: D, sizes: CheckSizes, element: Element, recompute: bool, seed: u64) -> Result<CudaStep<D>> {
+fn cuda_step<D: Device>(
+    device: D,
+    sizes: CheckSizes,
+    element: Element,
+    recompute: bool,
+    seed: u64,
+) -> Result<CudaStep<D>> {
     let model = model(&sizes.config()?, element, seed)?;
     let optimizer = optimizer(&model);
     let config = CudaConfig { element, recompute, rows_max: sizes.sequences * sizes.positions };
@@ -400,7 +405,8 @@ pub fn operations<D: Device>(device: D, sizes: CheckSizes, element: Element, see
     let mut step = cuda_step(device, sizes, element, false, seed)?;
     let twin = model(&sizes.config()?, element, seed)?;
     let batch = batch(sizes, seed)?;
-    let guards = twin.parameters().iter().map(|p| crate::ops::elements(&p.var)).collect::<candle_core::Result<Vec<_>>>()?;
+    let guards =
+        twin.parameters().iter().map(|p| crate::ops::elements(&p.var)).collect::<candle_core::Result<Vec<_>>>()?;
     let weights: Vec<&[f32]> = guards.iter().map(|guard| &**guard).collect();
     let mut gradients: Vec<Vec<f32>> = weights.iter().map(|weight| vec![0f32; weight.len()]).collect();
     let ops = step.operations();
@@ -441,9 +447,15 @@ pub fn training<D: Device>(
         findings.push(Finding { name: format!("loss {part} {label}"), error: (a - b).abs() / b, tolerance: deep });
     }
     let norms = (found.gradient_norm()?, expected.gradient_norm()?);
-    findings.push(Finding { name: format!("norm {label}"), error: (norms.0 - norms.1).abs() / norms.1, tolerance: deep });
+    findings.push(Finding {
+        name: format!("norm {label}"),
+        error: (norms.0 - norms.1).abs() / norms.1,
+        tolerance: deep,
+    });
     let gradients = found.gradient_sums()?;
-    for ((parameter, found), expected) in expected.model().parameters().iter().zip(&gradients).zip(expected.gradient_sums()) {
+    for ((parameter, found), expected) in
+        expected.model().parameters().iter().zip(&gradients).zip(expected.gradient_sums())
+    {
         let name = format!("gradient of {} {label}", parameter.name.trim_end_matches(".weight"));
         findings.push(Finding { name, error: relative_error(found, expected), tolerance: deep });
     }
@@ -461,7 +473,7 @@ pub fn training<D: Device>(
     for (a, b) in found.model().parameters().iter().zip(expected.model().parameters().iter()) {
         let values = |p: &crate::model::Parameter| crate::ops::elements(&p.var).map(|values| values.to_vec());
         let name = format!("{} after training {label}", a.name.trim_end_matches(".weight"));
-        findings.push(Finding { name, error: relative_error(&values(&a)?, &values(&b)?), tolerance: deep });
+        findings.push(Finding { name, error: relative_error(&values(a)?, &values(b)?), tolerance: deep });
     }
     Ok(findings)
 }

@@ -106,8 +106,7 @@ impl Gpu {
         unsafe {
             let context = driver::primary_ctx::retain(ordinal).map_err(error("no context"))?;
             driver::ctx::set_current(context).map_err(error("no context"))?;
-            let stream =
-                driver::stream::create(driver::stream::StreamKind::NonBlocking).map_err(error("no stream"))?;
+            let stream = driver::stream::create(driver::stream::StreamKind::NonBlocking).map_err(error("no stream"))?;
             let load = |image: &&[u8]| {
                 driver::module::load_data(image.as_ptr().cast::<c_void>()).map_err(error("kernels do not load"))
             };
@@ -243,9 +242,8 @@ impl Device for Gpu {
         let (grid, block) = ((x, y, z), (launch.threads, 1, 1));
         // SAFETY: the emulator's tests launch every kernel with these arguments and check their number and widths;
         // the driver copies the values before it returns.
-        let launched = unsafe {
-            driver::launch_kernel(function, grid, block, launch.shared_bytes, self.stream, &mut pointers)
-        };
+        let launched =
+            unsafe { driver::launch_kernel(function, grid, block, launch.shared_bytes, self.stream, &mut pointers) };
         launched.map_err(|error| self.error(kernel, error))
     }
 

@@ -13,8 +13,8 @@ use crate::engine::plan::Plan;
 use crate::engine::step::check;
 use crate::error::Result;
 use crate::model::{LanguageModel, Llama};
-use crate::optimizer::AdamW;
 use crate::ops::LossParts;
+use crate::optimizer::AdamW;
 use crate::train::{Gradients, MicroLoss, TrainStep};
 
 /// Where the scale of an `f16` loss starts; a power of two, so that it changes no rounding.
@@ -123,7 +123,7 @@ fn check_memory(device: &dyn Device, plan: &Plan, model: &Llama, config: CudaCon
     let advice = match (fits(recompute), fits(true)) {
         (0, 0) => "no micro-batch fits beside them".to_owned(),
         (now, again) if recompute || again <= now => format!("{now} tokens a micro-batch would fit"),
-        (now, again) => format!("{now} tokens a micro-batch would fit, {again} with --recompute"),
+        (now, again) => format!("{now} tokens a micro-batch would fit, {again} with recomputation"),
     };
     let problem = format!(
         "out of memory: weights and optimizer take {:.2} GiB, a micro-batch of {rows_max} tokens {:.2} GiB, and {:.2} \
@@ -229,6 +229,13 @@ impl<D: Device> TrainStep for CudaStep<D> {
 
     fn gradients(&mut self) -> Option<&mut Gradients> {
         None
+    }
+
+    fn discard(&mut self) -> Result<()> {
+        self.weight = 0.0;
+        self.kept.clear();
+        let ops = &self.state().ops;
+        ops.flat.clear_gradients(&ops.device)
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
