@@ -1,8 +1,8 @@
 // The fibers behind emulator.h, and the C interface that `trainer`'s tests open: launch a kernel by its name.
 #include "emulator.h"
 
-#include <ucontext.h>
-
+#include <cstddef>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -10,7 +10,7 @@
 thread_local Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace {
-constexpr std::size_t kStackBytes = 256 << 10;
+constexpr std::size_t kStackBytes = 64 << 10;
 constexpr std::size_t kSharedBytes = 228 << 10;
 constexpr std::size_t kSharedGuardBytes = 4 << 10;
 constexpr unsigned char kPoison = 0xff;  // NaN in every element type
@@ -20,9 +20,40 @@ std::unordered_map<std::string, EmulatedKernel>& kernels() {
   return table;
 }
 
+// Saves the registers that a call keeps on the stack, leaves the stack pointer in *from, and goes on with `to`. As
+// swapcontext, without its two system calls a switch: an emulated launch makes a million of them.
+extern "C" void emulator_switch(void** from, void* to);
+#if defined(__x86_64__)
+asm(R"(
+.text
+.globl emulator_switch
+.hidden emulator_switch
+.type emulator_switch, @function
+emulator_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size emulator_switch, . - emulator_switch
+)");
+#else
+#error "the emulator switches stacks on x86-64 only"
+#endif
+
 struct Fiber {
-  ucontext_t context;
-  std::vector<unsigned char> stack;
+  void* top = nullptr;  // its stack pointer while it waits
+  unsigned char* stack = nullptr;
   Dim3 index;
   bool done = false;
   const bool* waits_on = nullptr;  // runs again once this is true
@@ -41,7 +72,7 @@ struct Block {
   std::vector<Meeting> warps;
   std::vector<unsigned char> exchange;
   std::vector<unsigned char> shared;
-  ucontext_t scheduler;
+  void* scheduler = nullptr;
   Fiber* running = nullptr;
   void (*call)(void**) = nullptr;
   void** arguments = nullptr;
@@ -64,23 +95,30 @@ void meet(Meeting& meeting) {
   }
   Fiber* self = block->running;
   self->waits_on = &meeting.open[phase];
-  swapcontext(&self->context, &block->scheduler);
+  emulator_switch(&self->top, block->scheduler);
 }
 
 void enter() {
   block->call(block->arguments);
   block->running->done = true;
-  swapcontext(&block->running->context, &block->scheduler);
+  emulator_switch(&block->running->top, block->scheduler);
+}
+
+// Stacks of all fibers, one block's at a time; made once a thread, because most launches are small.
+unsigned char* stacks() {
+  static thread_local std::unique_ptr<unsigned char[]> memory(new unsigned char[1024 * kStackBytes]);
+  return memory.get();
 }
 
 Meeting& own_warp() { return block->warps[threadIdx.x / 32]; }
 
 void start(Fiber& fiber) {
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack.data();
-  fiber.context.uc_stack.ss_size = fiber.stack.size();
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, enter, 0);
+  // What emulator_switch pops: six registers, and `enter` as the place to return to, the stack aligned as by a call.
+  void** top = reinterpret_cast<void**>(fiber.stack + kStackBytes) - 2;
+  top[0] = reinterpret_cast<void*>(enter);
+  top -= 6;
+  for (unsigned i = 0; i < 6; i++) top[i] = nullptr;
+  fiber.top = top;
   fiber.done = false;
   fiber.waits_on = nullptr;
 }
@@ -100,7 +138,7 @@ void run_block(const char* name, uint64_t& order) {
       fiber.waits_on = nullptr;
       block->running = &fiber;
       threadIdx = fiber.index;
-      swapcontext(&block->scheduler, &fiber.context);
+      emulator_switch(&block->scheduler, fiber.top);
       ran++;
     }
     if (done == count) return;
@@ -134,7 +172,7 @@ int emulator_launch(const char* name, const unsigned* grid, unsigned threads, un
   if (threads == 0 || threads > 1024 || threads % 32 || shared_bytes > kSharedBytes) return 4;
   Block own;
   own.fibers.resize(threads);
-  for (Fiber& fiber : own.fibers) fiber.stack.resize(kStackBytes);
+  for (unsigned i = 0; i < threads; i++) own.fibers[i].stack = stacks() + i * kStackBytes;
   own.warps.resize(threads / 32);
   own.exchange.resize(threads * 64);
   own.call = kernel.call;
