@@ -29,6 +29,17 @@ impl Model {
         }
     }
 
+    /// Remembers pieces that are one token, those of low ids longest: they are the most frequent.
+    pub fn remember_tokens(&self, memo: &mut Memo) {
+        for id in (0..self.size()).rev() {
+            let bytes = self.bytes(id);
+            let made = self.match_of(id).length() > 0 || self.whole(bytes) == Some(id);
+            if let Some(key) = Key::of(bytes, 0, bytes.len()).filter(|_| made) {
+                memo.remember(key, &[id]);
+            }
+        }
+    }
+
     /// Appends the ids of a piece.
     pub fn encode_anew(&self, piece: &[u8], memo: &mut Memo, out: &mut Vec<u32>) {
         let base = out.len();

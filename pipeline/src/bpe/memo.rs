@@ -5,7 +5,7 @@
 pub struct Memo {
     /// The tokenizer that the tables are of.
     owner: u64,
-    pieces: Box<[Piece; PIECES]>,
+    pieces: Box<[Set; SETS]>,
     pairs: Box<[u64; PAIRS]>,
     /// Places of the piece at hand where no token may end; a bit a byte.
     pub dead_ends: Vec<u64>,
@@ -15,7 +15,12 @@ pub struct Memo {
 
 /// 32 bytes a piece: 4 MiB, so that English words stay; the frequent ones are in the nearest cache anyway. A quarter of
 /// this was 20 to 40 % slower on English.
-const PIECES: usize = 1 << 17;
+const SETS: usize = 1 << 16;
+/// Two pieces of one cache line: a newer one moves the older aside, and then takes its place.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Set([Piece; 2]);
+
 const PAIRS: usize = 1 << 16;
 /// Longest piece that is remembered, in bytes.
 const PIECE_BYTES_MAX: usize = 15;
@@ -97,7 +102,7 @@ impl Key {
         let [low, high] = [self.0 as u64, (self.0 >> 64) as u64];
         let mixed =
             (low ^ high.rotate_left(23)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ high.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PIECES.trailing_zeros())) as usize
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SETS.trailing_zeros())) as usize
     }
 }
 
@@ -105,7 +110,7 @@ impl Default for Memo {
     fn default() -> Memo {
         Memo {
             owner: 0,
-            pieces: boxed(Piece::NOTHING),
+            pieces: boxed(Set([Piece::NOTHING; 2])),
             pairs: boxed(u64::MAX),
             dead_ends: Vec::new(),
             spelled: Vec::new(),
@@ -122,19 +127,22 @@ pub(super) fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
 }
 
 impl Memo {
-    /// Forgets everything unless it is of this tokenizer.
-    pub fn belong_to(&mut self, owner: u64) {
-        if self.owner != owner {
-            self.pieces.fill(Piece::NOTHING);
+    /// Forgets everything unless it is of this tokenizer. Whether it was another's.
+    pub fn belong_to(&mut self, owner: u64) -> bool {
+        let changed = self.owner != owner;
+        if changed {
+            self.pieces.fill(Set([Piece::NOTHING; 2]));
             self.pairs.fill(u64::MAX);
             self.owner = owner;
         }
+        changed
     }
 
     /// Appends the ids of a piece, if they are remembered.
     #[inline(always)]
     pub fn recall(&self, key: Key, out: &mut Vec<u32>) -> bool {
-        let piece = &self.pieces[key.slot() % PIECES];
+        let Set([newer, older]) = &self.pieces[key.slot() % SETS];
+        let piece = if newer.key == key.0 { newer } else { older };
         if piece.key != key.0 {
             return false;
         }
@@ -146,7 +154,8 @@ impl Memo {
     #[inline(always)]
     pub fn remember(&mut self, key: Key, ids: &[u32]) {
         if let Some(piece) = Piece::new(key, ids) {
-            self.pieces[key.slot() % PIECES] = piece;
+            let Set([newer, older]) = &mut self.pieces[key.slot() % SETS];
+            (*older, *newer) = (*newer, piece);
         }
     }
 

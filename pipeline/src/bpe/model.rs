@@ -220,7 +220,13 @@ impl Model {
         Some(())
     }
 
-    fn bytes(&self, id: u32) -> &[u8] {
+    /// The largest id plus one.
+    pub fn size(&self) -> u32 {
+        self.tokens.len() as u32
+    }
+
+    /// What a token stands for in text; nothing if there is none of this id.
+    pub fn bytes(&self, id: u32) -> &[u8] {
         self.bytes.get(id as usize).map_or(&[], |bytes| bytes)
     }
 

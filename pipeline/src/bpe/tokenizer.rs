@@ -74,7 +74,9 @@ pub(super) fn next_serial() -> u64 {
 impl Tokenizer {
     /// Appends the ids of a text.
     pub fn encode(&self, text: &str, memo: &mut Memo, out: &mut Vec<u32>) {
-        memo.belong_to(self.serial);
+        if memo.belong_to(self.serial) {
+            self.model.remember_tokens(memo);
+        }
         let text = text.as_bytes();
         let [raw, _] = &self.added;
         if raw.is_empty() {

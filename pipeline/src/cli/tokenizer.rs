@@ -17,7 +17,7 @@ use super::Outcome;
 use crate::read::inputs::SPOOL_FILE;
 use crate::record::{Document, Records};
 use crate::tokenize::corpus::Corpus;
-use crate::tokenize::{Encoder, Scratch, train};
+use crate::tokenize::{Encoder, train};
 
 /// Arguments of `pipeline tokenizer`.
 #[derive(Debug, clap::Args)]
@@ -244,18 +244,18 @@ fn load(path: &Path) -> anyhow::Result<Encoder> {
 
 fn sums_of(records: &Records, encoders: &[Encoder; 2], by: &str) -> anyhow::Result<BTreeMap<String, Sums>> {
     let name = records.names.iter().position(|name| name == by).map(|name| name as u32);
-    let of_document = |(scratches, ids): &mut ([Scratch; 2], Vec<u32>), document: &Document| {
+    let of_document = |ids: &mut Vec<u32>, document: &Document| {
         let text = records.str(document.text);
         let mut sums = Sums { documents: 1, bytes: text.len() as u64, tokens: [0; 2] };
-        for ((encoder, tokens), scratch) in encoders.iter().zip(&mut sums.tokens).zip(scratches) {
+        for (encoder, tokens) in encoders.iter().zip(&mut sums.tokens) {
             ids.clear();
-            encoder.encode(text, scratch, ids)?;
+            encoder.with_scratch(|scratch| encoder.encode(text, scratch, ids))?;
             *tokens = ids.len() as u64;
         }
         Ok((group_of(records, document, name), sums))
     };
     let each: anyhow::Result<Vec<(String, Sums)>> =
-        records.documents.par_iter().map_init(Default::default, of_document).collect();
+        records.documents.par_iter().map_init(Vec::new, of_document).collect();
     let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
     each?.into_iter().for_each(|(group, sums)| groups.entry(group).or_default().add(sums));
     Ok(groups)
