@@ -3,13 +3,19 @@
 //! Read from `cargo metadata`, so that a dependency added in passing is seen, and one that comes through another crate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 const WORKSPACE: [&str; 5] = ["pipeline", "schemas", "shards", "tests", "trainer"];
 
+/// What is built on this machine: crates of other platforms need not have been downloaded.
 fn metadata() -> Metadata {
-    MetadataCommand::new().other_options(vec!["--offline".to_owned()]).exec().expect("cargo metadata runs")
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    let options = ["--offline", "--filter-platform", host].map(str::to_owned).to_vec();
+    MetadataCommand::new().other_options(options).exec().expect("cargo metadata runs")
 }
 
 /// Names of the packages that `package` needs to be built and run, itself left out; build scripts' needs are not
