@@ -10,7 +10,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
@@ -38,6 +39,9 @@ const PAGE_BYTES: usize = 1 << 20;
 const PAGE_ROWS: usize = 20_000;
 /// Values handed to an encoder at once; the writer cuts further where long values would overfill a page.
 const WRITE_BATCH_VALUES: usize = 8 << 10;
+/// List elements turned into Parquet's levels at once: the writer keeps 12 bytes of levels for each, which for the
+/// tokens of a whole row group would be several times the tokens themselves.
+const SLICE_ELEMENTS: usize = 64 << 10;
 /// Bytes of distinct values after which a column's dictionary is given up.
 const DICTIONARY_BYTES: usize = 64 << 10;
 
@@ -195,7 +199,7 @@ impl RowGroupEncoder {
     fn encode_columns(&self, batches: &[RecordBatch]) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
         // The number of the row group matters to encrypted files only.
         let mut writers = self.factory.create_column_writers(0)?;
-        for batch in batches {
+        for batch in batches.iter().flat_map(slices) {
             let mut columns = writers.iter_mut();
             for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
                 for (leaf, writer) in compute_leaves(field, array)?.iter().zip(&mut columns) {
@@ -205,6 +209,42 @@ impl RowGroupEncoder {
         }
         writers.into_iter().map(ArrowColumnWriter::close).collect()
     }
+}
+
+/// Consecutive pieces of a batch that hold about [`SLICE_ELEMENTS`] list elements each; a function of the rows alone.
+fn slices(batch: &RecordBatch) -> Vec<RecordBatch> {
+    let list = batch.columns().iter().find_map(|column| column.as_list_opt::<i32>());
+    let Some(list) = list else { return vec![batch.clone()] };
+    let mut pieces = Vec::new();
+    let (mut start, mut elements) = (0, 0);
+    for (row, bounds) in list.value_offsets().windows(2).enumerate() {
+        let &[first, end] = bounds else { continue };
+        elements += (end - first) as usize;
+        if elements >= SLICE_ELEMENTS || row + 1 == batch.num_rows() {
+            pieces.push(slice(batch, start, row + 1 - start));
+            (start, elements) = (row + 1, 0);
+        }
+    }
+    pieces
+}
+
+/// Rows of a batch. A list column's elements are cut too: the writer converts all elements an array holds, whichever
+/// its lists refer to.
+fn slice(batch: &RecordBatch, start: usize, rows: usize) -> RecordBatch {
+    let piece = batch.slice(start, rows);
+    let columns =
+        piece.columns().iter().map(|column| column.as_list_opt::<i32>().map_or_else(|| Arc::clone(column), cut));
+    RecordBatch::try_new(piece.schema(), columns.collect()).unwrap_or(piece)
+}
+
+/// The same lists over nothing but their own elements.
+fn cut(list: &ListArray) -> ArrayRef {
+    let DataType::List(element) = list.data_type() else { return Arc::new(list.clone()) };
+    let (first, last) = (list.value_offsets().first(), list.value_offsets().last());
+    let (first, last) = (first.copied().unwrap_or_default(), last.copied().unwrap_or_default());
+    let values = list.values().slice(first as usize, (last - first) as usize);
+    let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
+    Arc::new(ListArray::new(Arc::clone(element), offsets, values, list.nulls().cloned()))
 }
 
 /// An encoded row group, on its way to [`DataFile::append`].

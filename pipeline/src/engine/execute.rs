@@ -10,8 +10,8 @@ use super::run::Run;
 use super::stage::Stage;
 use crate::error::Error;
 
-/// Runs every task of the stage that has no marker. Each thread of the pool takes the next rank; those that find
-/// none work off the blocks of the others. A stage that works in rounds has more tasks once those are done.
+/// Runs every task of the stage that has no marker. Each thread of the pool takes the next rank, as long as the memory
+/// has room for one more task; the others work off the blocks of those. A stage that works in rounds has more tasks once those are done.
 ///
 /// # Errors
 /// The first error; tasks under way are ended between two blocks.
@@ -30,7 +30,8 @@ fn execute_tasks(run: &Run, stage: &dyn Stage, missing: Vec<usize>) -> Result<()
     let (total, unit) = stage.work(run);
     let clock = run.progress.begin(stage.name(), missing.len(), total, unit);
     let team = Team { missing, next: AtomicUsize::new(0), ended: AtomicUsize::new(0), failure: Mutex::new(None) };
-    run.pool.broadcast(|_| team.work(run, stage, unit));
+    let tasks_at_once = run.tasks_at_once(stage.task_bytes());
+    run.pool.broadcast(|thread| team.work(run, stage, unit, thread.index() < tasks_at_once));
     run.progress.end(clock);
     match team.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
@@ -46,8 +47,8 @@ struct Team {
 }
 
 impl Team {
-    fn work(&self, run: &Run, stage: &dyn Stage, unit: Unit) {
-        while let Some(rank) = self.take() {
+    fn work(&self, run: &Run, stage: &dyn Stage, unit: Unit, takes_tasks: bool) {
+        while takes_tasks && let Some(rank) = self.take() {
             if let Err(error) = run.interrupt.check().and_then(|()| stage.execute(run, rank)) {
                 forget_damaged(run, &error);
                 self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -57,15 +58,25 @@ impl Team {
             }
             self.ended.fetch_add(1, Ordering::AcqRel);
         }
-        while self.ended.load(Ordering::Acquire) < self.next.load(Ordering::Acquire).min(self.missing.len()) {
+        while !self.is_over() {
             if rayon::yield_now() != Some(rayon::Yield::Executed) {
                 std::thread::sleep(Duration::from_micros(50));
             }
         }
     }
 
+    /// Whether no task is under way and none will be begun.
+    fn is_over(&self) -> bool {
+        let taken = self.next.load(Ordering::Acquire).min(self.missing.len());
+        self.ended.load(Ordering::Acquire) >= taken && (taken == self.missing.len() || self.has_failed())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn take(&self) -> Option<usize> {
-        if self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.has_failed() {
             return None;
         }
         self.missing.get(self.next.fetch_add(1, Ordering::AcqRel)).copied()

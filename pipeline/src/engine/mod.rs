@@ -11,6 +11,7 @@ pub mod execute;
 pub mod interrupt;
 pub mod lock;
 pub mod marker;
+pub mod memory;
 pub mod ordered;
 pub mod plan;
 pub mod progress;

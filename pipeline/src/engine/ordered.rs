@@ -39,7 +39,7 @@ impl<R> Slot<R> {
 }
 
 /// Runs `produce` until it returns None, `work` on each item on the pool, and `consume` on the results in the order
-/// of the items. At most `in_flight` items are between the two, which bounds memory.
+/// of the items. At most `in_flight` items (at least one) exist at once, which bounds memory.
 ///
 /// # Errors
 /// The first error in item order; what is in flight is waited for and thrown away.
@@ -52,12 +52,13 @@ pub fn ordered<T: Send, R: Send>(
     let work = &work;
     rayon::in_place_scope(|scope| {
         let mut waiting: VecDeque<Arc<Slot<R>>> = VecDeque::with_capacity(in_flight);
-        while let Some(item) = produce()? {
+        loop {
             if waiting.len() >= in_flight
                 && let Some(oldest) = waiting.pop_front()
             {
                 consume(oldest.wait()?)?;
             }
+            let Some(item) = produce()? else { break };
             let slot = Arc::new(Slot(Mutex::new(None)));
             waiting.push_back(Arc::clone(&slot));
             scope.spawn(move |_| slot.put(catch_unwind(AssertUnwindSafe(|| work(item)))));

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::dedup::settings::{Near, Settings};
+use super::memory;
+use super::run::all_cores;
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
 use crate::measure::Measures;
@@ -20,9 +22,6 @@ use crate::{read, settings};
 
 /// File of the plan in the work folder.
 pub const PLAN_FILE: &str = "plan.json";
-
-/// Least memory a run can work in.
-pub const MEMORY_MIN: u64 = 64 << 20;
 
 /// Everything a task needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,13 +77,8 @@ impl Plan {
     /// Bad settings.
     pub fn of_inputs(config: Config, inputs: Vec<Input>, dataset: &Path, encoder: &Encoder) -> Result<Plan, Error> {
         let memory = settings::parse_bytes("--memory", &config.machine.memory)?;
-        if memory < MEMORY_MIN {
-            return Err(Error::usage(
-                "--memory",
-                format!("expected at least 64MiB, found {}", config.machine.memory),
-                "",
-            ));
-        }
+        let threads = config.machine.threads.unwrap_or_else(all_cores);
+        memory::check_limit(memory, threads, memory::resident_bytes())?;
         let part_bytes = settings::parse_bytes("machine.task_bytes", &config.machine.task_bytes)?.max(1);
         let parts: Vec<Part> =
             inputs.iter().enumerate().flat_map(|(index, input)| input.parts(index, part_bytes)).collect();

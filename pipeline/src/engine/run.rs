@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::interrupt::Interrupt;
 use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
-use super::{execute, marker};
+use super::{execute, marker, memory};
 use crate::clean::Cleaner;
 use crate::dedup::settings::Settings;
 use crate::error::Error;
@@ -43,6 +43,8 @@ pub struct Run {
     pub read_options: read::Options,
     /// How duplicates are found, and which stays.
     pub dedup: Settings,
+    /// Memory left for tasks: the limit less what the process held before them.
+    work_bytes: u64,
     layout: OnceLock<Layout>,
 }
 
@@ -76,6 +78,7 @@ impl Run {
         let read_options = read::Options::from_config(&plan.config.read)?;
         let dedup = Settings::from_config(&plan.config.dedup)?;
         Ok(Run {
+            work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
             plan,
             work_dir: work_dir.to_owned(),
             pool,
@@ -111,11 +114,22 @@ impl Run {
         self.pool.current_num_threads()
     }
 
-    /// Blocks between reader and writer of one task: enough to keep every thread busy, few enough for the memory.
+    /// How many tasks of this size run at once within the memory limit.
+    pub fn tasks_at_once(&self, task_bytes: u64) -> usize {
+        ((self.work_bytes / task_bytes.max(1)) as usize).clamp(1, self.threads())
+    }
+
+    /// How many items of a task exist at once: enough to keep every thread busy, few enough for the memory.
+    pub fn items_in_flight(&self, item_bytes: u64) -> usize {
+        let tasks = self.tasks_at_once(item_bytes) as u64;
+        let fit = self.work_bytes / 2 / item_bytes.max(1) / tasks;
+        (fit as usize).clamp(1, self.threads() + 2)
+    }
+
+    /// Blocks between reader and writer of one task.
     pub fn in_flight(&self) -> usize {
         const BLOCK_FOOTPRINT: u64 = 12 << 20;
-        let fit = self.plan.memory / 2 / BLOCK_FOOTPRINT / self.threads() as u64;
-        (fit as usize).clamp(1, self.threads() + 2)
+        self.items_in_flight(BLOCK_FOOTPRINT)
     }
 
     /// Executes every stage that is not done.
@@ -176,6 +190,7 @@ impl Run {
     }
 }
 
-fn all_cores() -> usize {
+/// Cores this process may use.
+pub(super) fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -21,6 +21,11 @@ pub trait Stage: Sync {
         (self.ranks(run).unwrap_or_default() as u64, Unit::Things)
     }
 
+    /// What one of its tasks holds when it works on one item at a time, in bytes: as many tasks run at once as fit.
+    fn task_bytes(&self) -> u64 {
+        16 << 20
+    }
+
     /// Executes a task, its marker last. Executing it again, or twice at once, gives the same files.
     ///
     /// # Errors

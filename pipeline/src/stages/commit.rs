@@ -16,6 +16,7 @@ use super::rejects::{self, RejectsDone};
 use super::report;
 use super::write::{self, WriteDone};
 use crate::engine::lock::host_name;
+use crate::engine::memory;
 use crate::engine::run::Run;
 use crate::error::Error;
 use crate::report::figures::Figures;
@@ -88,7 +89,7 @@ pub fn clear(run: &Run, seconds: f64) -> Result<(), Error> {
         "host": host_name(),
         "threads": run.threads(),
         "memory_bytes": run.plan.memory,
-        "peak_resident_bytes": peak_resident_bytes(),
+        "peak_resident_bytes": memory::peak_resident_bytes(),
         "inputs": inputs,
     });
     let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
@@ -133,14 +134,6 @@ fn remove_file(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
         _ => Ok(()),
     }
-}
-
-/// Most memory this process held, in bytes; 0 where the system does not say.
-pub fn peak_resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.unwrap_or_default() * 1024
 }
 
 fn shard_files(run: &Run, order: &OrderDone) -> Result<Vec<FileEntry>, Error> {

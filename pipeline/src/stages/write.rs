@@ -34,9 +34,9 @@ use crate::spill::tokens::{RowState, TokenBlock, TokenWriter};
 pub const NAME: &str = "write";
 
 const ROW_GROUP_ROWS: usize = 16_384;
-const ROW_GROUP_TOKENS: u64 = 2 << 20;
+const ROW_GROUP_TOKENS: u64 = 1 << 20;
 /// A row group of that size with its text, as arrays and as encoded columns.
-const ROW_GROUP_FOOTPRINT: u64 = 48 << 20;
+const ROW_GROUP_FOOTPRINT: u64 = 24 << 20;
 
 /// The write stage.
 pub struct WriteStage;
@@ -57,6 +57,10 @@ impl Stage for WriteStage {
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
         Ok(run.marker::<OrderDone>(order::NAME, 0)?.shards.len())
+    }
+
+    fn task_bytes(&self) -> u64 {
+        ROW_GROUP_FOOTPRINT
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
@@ -93,8 +97,7 @@ impl ShardTask<'_> {
         let encoder = data.as_ref().map(DataFile::encoder);
         let mut bin = ShardWriter::create(dataset, self.shard.split, self.shard.number, config.tokenize.dtype)?;
         let mut groups = Groups::new(self)?;
-        let fit = (self.run.plan.memory / 2 / ROW_GROUP_FOOTPRINT / self.run.threads() as u64) as usize;
-        let in_flight = fit.clamp(1, self.run.threads() + 1);
+        let in_flight = self.run.items_in_flight(ROW_GROUP_FOOTPRINT);
         let next = || {
             self.run.interrupt.check()?;
             groups.next()
