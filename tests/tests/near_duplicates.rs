@@ -239,7 +239,7 @@ fn threads_memory_and_the_order_of_tasks_leave_no_trace() {
     let one = tree("one", &["--threads", "1"]);
     assert_same_tree(&one, &tree("two", &["--threads", "2"]), "two threads");
     assert_same_tree(&one, &tree("seven", &["--threads", "7"]), "seven threads");
-    assert_same_tree(&one, &tree("small", &["--threads", "2", "--memory", "64MiB"]), "64 MiB of memory");
+    assert_same_tree(&one, &tree("small", &["--threads", "2", "--memory", "112MiB"]), "112 MiB of memory");
     assert_same_tree(&one, &one_by_one(&input, &dir.path().join("tasks")), "tasks one by one, in another order");
 }
 
@@ -248,7 +248,7 @@ fn one_by_one(input: &Path, dir: &Path) -> tests::tree::Tree {
     let out = dir.join("out");
     let plan =
         args!["plan", input, "--tokenizer", tokenizer(), "--out", &out, "--dedup", "minhash", "--val-fraction", "0.05"];
-    pipeline([plan, args!["--keep", "score desc", "--memory", "64MiB"]].concat()).ok();
+    pipeline([plan, args!["--keep", "score desc", "--threads", "2", "--memory", "112MiB"]].concat()).ok();
     loop {
         let status = pipeline(args!["status", &out, "--json"]).ok();
         let status: Value = serde_json::from_str(status.stdout.lines().last().unwrap_or_default()).expect("an event");
