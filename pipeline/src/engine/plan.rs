@@ -10,9 +10,9 @@ use schemas::config::{Config, DedupMethod};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::dedup::settings::{Near, Settings};
 use super::memory;
 use super::run::all_cores;
+use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
 use crate::measure::Measures;
