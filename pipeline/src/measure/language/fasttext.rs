@@ -478,3 +478,58 @@ fn huffman(counts: &[i64]) -> Vec<Node> {
     }
     nodes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A classifier of two words, two labels and two dimensions, as fastText writes it.
+    fn model_file(kind: i32) -> Vec<u8> {
+        let mut bytes: Vec<u8> = [MAGIC, 12, 2, 5, 1, 1, 5, 1, 3, kind, 0, 0, 0, 100].map(i32::to_le_bytes).concat();
+        bytes.extend(1e-4_f64.to_le_bytes());
+        bytes.extend([4, 2, 2].map(i32::to_le_bytes).concat());
+        bytes.extend([9_i64, -1].map(i64::to_le_bytes).concat());
+        for (word, is_label) in [("a", 0), ("b", 0), ("__label__x", 1), ("__label__y", 1)] {
+            bytes.extend(word.bytes().chain([0]).chain(3_i64.to_le_bytes()).chain([is_label]));
+        }
+        for rows in [[1.0_f32, 0.0, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0]] {
+            bytes.push(0);
+            bytes.extend([2_i64, 2].map(i64::to_le_bytes).concat());
+            bytes.extend(rows.map(f32::to_le_bytes).concat());
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<FastText, Error> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        FastText::read(file.path()).map(|(model, _)| model)
+    }
+
+    #[test]
+    fn a_text_has_the_softmax_of_its_mean_row() {
+        let model = read(&model_file(3)).unwrap();
+        let (label, score) = model.classify("A a\nb zz", &mut FastTextScratch::default()).unwrap();
+        // The mean row is (2/3, 1/3), the scores 4/3 and 2/3.
+        assert_eq!(label, "x");
+        assert!((score - (0.660_757 + 1e-5)).abs() < 1e-5, "{score}");
+        assert!(model.classify("zz", &mut FastTextScratch::default()).is_none());
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_refused_wherever_it_ends() {
+        let whole = model_file(3);
+        for end in 0..whole.len() {
+            let error = read(&whole[..end]).unwrap_err();
+            assert!(matches!(error, Error::Model { .. }), "{end}: {error}");
+        }
+    }
+
+    #[test]
+    fn word_vectors_are_refused_by_name() {
+        let message = read(&model_file(2)).unwrap_err().to_string();
+        assert!(message.contains("word vectors"), "{message}");
+    }
+}
