@@ -264,3 +264,38 @@ fn quality_columns_by_their_definitions_in_plain_python() {
     pipeline(arguments).ok();
     script(script_name, &[Path::new("check"), &out, &corpora().join("quality/special_chars.txt")], dir.path());
 }
+
+/// Trains 50 steps, and one at rest from the same start, and has numpy train the same model in float64.
+fn trained_a_second_time(flags: &[&str]) {
+    let dir = temp_dir();
+    let (tokens, rest, out) = (dir.path().join("tokens.bin"), dir.path().join("rest"), dir.path().join("run"));
+    let ids = (0..9000u32).scan(7, |id, i| {
+        *id = if i * i % 8 == 0 { (*id + i) % 61 } else { (*id * 5 + 7) % 61 };
+        Some(*id as u16)
+    });
+    fs::write(&tokens, ids.flat_map(u16::to_le_bytes).collect::<Vec<u8>>()).expect("the tokens are written");
+    let pretrain = |out: &Path, steps: &str, more: &[&str]| {
+        let shape =
+            ["--dim=32", "--n-layers=2", "--n-heads=4", "--n-kv-heads=2", "--hidden-dim=40", "--max-seq-len=24"];
+        let batch = ["--vocab-size=61", "--batch-size=4", "--accumulation-steps=2", "--warmup-iters=5", "--seed=3"];
+        let mut arguments = args!["pretrain", "--data", &tokens, "--out", out, "--max-steps", steps, "--threads=1"];
+        arguments.extend(shape.iter().chain(&batch).chain(flags).chain(more).map(Into::into));
+        trainer(arguments).ok();
+    };
+    pretrain(&rest, "1", &["--learning-rate=0", "--grad-clip=0"]);
+    pretrain(&out, "50", &["--learning-rate=3e-3"]);
+    script("train_reference.py", &[&tokens, &rest, &out], dir.path());
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn a_dense_model_has_the_losses_and_gradients_of_numpy() {
+    trained_a_second_time(&[]);
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn a_model_with_experts_has_the_losses_and_gradients_of_numpy() {
+    trained_a_second_time(&["--use-moe", "--aux-loss-alpha=0.1"]);
+    trained_a_second_time(&["--use-moe", "--num-experts-per-tok=1", "--seq-aux=false", "--tie-embeddings=false"]);
+}
