@@ -153,10 +153,13 @@ const PROMPT_IDS: [u32; 12] = [1, 400, 77, 512, 300, 301, 900, 12, 64, 65, 66, 3
 
 /// Asks a served model for the log-probabilities of [`PROMPT_IDS`].
 fn served_logprobs(model: &Path) -> Vec<f64> {
-    let mut server = trainer_command(args!["serve", "--checkpoint", model, "--port", "0", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the trainer starts");
+    // What transformers saves has no tokenizer.
+    let tokenizer = &checkpoint().1;
+    let mut server =
+        trainer_command(args!["serve", "--checkpoint", model, "--tokenizer", tokenizer, "--port", "0", "--json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the trainer starts");
     let mut line = String::new();
     BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("an event");
     let listening: Value = serde_json::from_str(&line).expect("an event of JSON");

@@ -139,6 +139,15 @@ impl Machine {
     }
 }
 
+/// Hours and minutes, or days where they are many.
+fn long(seconds: f64) -> String {
+    const DAY_S: f64 = 86_400.0;
+    match seconds < 3.0 * DAY_S {
+        true => duration(Duration::from_secs_f64(seconds)),
+        false => format!("{} days", grouped((seconds / DAY_S) as u64)),
+    }
+}
+
 /// `3.2 GiB`.
 fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
@@ -157,7 +166,7 @@ fn show(machine: &Machine, fits: &[Fit]) -> std::io::Result<()> {
         let parameters = parameter_count(&fit.model);
         let time = parameters as f64 * estimate::TOKENS_A_PARAMETER / fit.tokens_per_s.max(1e-9);
         let verdict = match machine.has_room(fit) {
-            true => duration(Duration::from_secs_f64(time.min(1e12))),
+            true => long(time),
             false => "does not fit in memory".to_owned(),
         };
         let (parameters, rate) = (grouped(parameters), grouped(fit.tokens_per_s as u64));
@@ -201,6 +210,11 @@ mod tests {
     fn sizes_of_this_machine_are_found() {
         assert!(meminfo("MemTotal").is_some_and(|bytes| bytes > 1 << 26) && meminfo("NoSuchLine").is_none());
         assert!(disk(Path::new("no/such/folder/yet")).is_some());
+    }
+
+    #[test]
+    fn long_times_are_told_in_days() {
+        assert_eq!((long(7200.0), long(1e9)), ("2h00m".into(), "11,574 days".into()));
     }
 
     #[test]
