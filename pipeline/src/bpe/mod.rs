@@ -27,7 +27,7 @@
 //! let tokenizer = Tokenizer::from_definition(&definition, true)?;
 //! let (mut memo, mut ids) = (Memo::default(), Vec::new());
 //! tokenizer.encode("hey he!", &mut memo, &mut ids);
-//! assert_eq!(ids, [257, 220, 256, 0]);
+//! assert_eq!(ids, [257, 32, 256, 33]); // "hey", " ", "he", "!"
 //! # Ok::<(), pipeline::bpe::Unrecognised>(())
 //! ```
 
