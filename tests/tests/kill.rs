@@ -17,6 +17,7 @@ struct Job {
     input: PathBuf,
     config: PathBuf,
     threads: &'static str,
+    dedup: &'static str,
 }
 
 impl Job {
@@ -27,7 +28,24 @@ impl Job {
             bytes / 12
         );
         let config = write(dir, "config.toml", text.as_bytes());
-        Job { dir: dir.to_owned(), input, config, threads }
+        Job { dir: dir.to_owned(), input, config, threads, dedup: "exact" }
+    }
+
+    /// The same with near-duplicates, and every stage that finds them.
+    fn with_near_duplicates(dir: &Path, texts: usize) -> Job {
+        let job = Job::make(dir, 4_000, "1");
+        let mut noise = Noise(23);
+        let mut lines = String::new();
+        for number in 0..texts {
+            let words: Vec<String> = (0..60).map(|_| format!("w{}", noise.below(900))).collect();
+            let text = words.join(" ");
+            lines.push_str(&format!("{{\"text\": \"{text}\", \"perplexity\": 1}}\n"));
+            if number % 3 == 0 {
+                lines.push_str(&format!("{{\"text\": \"{text} and more\", \"perplexity\": 1}}\n"));
+            }
+        }
+        write(&job.input, "0009.jsonl", lines.as_bytes());
+        Job { dedup: "minhash", ..job }
     }
 
     fn args(&self, out: &Path) -> Vec<OsString> {
@@ -41,7 +59,9 @@ impl Job {
             "--out",
             out,
             "--threads",
-            self.threads
+            self.threads,
+            "--dedup",
+            self.dedup
         ]
     }
 
@@ -101,6 +121,25 @@ fn killed_at_every_write_fsync_and_rename() {
             for when in sampled(count, kills(150)) {
                 kill_at(&job, &wanted, Fault { threads, call, what: "signal=KILL", when });
             }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn killed_while_near_duplicates_are_found() {
+    assert!(strace::is_present(), "strace is missing, or may not trace");
+    let dir = temp_dir();
+    let job = Job::with_near_duplicates(dir.path(), 60);
+    let wanted = job.unbroken();
+    let manifest = String::from_utf8_lossy(&wanted["manifest.json"]).into_owned();
+    assert!(manifest.contains("\"near\": 20"), "twenty near-duplicates go\n{manifest}");
+    let threads = Threads::All;
+    let counts =
+        strace::count(threads, &pipeline_path(), &job.args(&dir.path().join("counted")), &dir.path().join("log"));
+    for (call, count) in counts {
+        for when in sampled(count, kills(60)) {
+            kill_at(&job, &wanted, Fault { threads, call, what: "signal=KILL", when });
         }
     }
 }

@@ -56,8 +56,7 @@ fn www(text: &str, from: usize, bound: usize) -> Option<(usize, usize)> {
         at += dot + 1;
         if let Some(start) = start.filter(|start| *start >= from)
             && bytes.get(start..at - 1).is_some_and(|word| word.eq_ignore_ascii_case(b"www"))
-            && !is_ascii_word(char_before(text, start))
-            && char_before(text, start) != Some('.')
+            && !char_before(text, start).is_some_and(|c| is_ascii_word(Some(c)) || c == '.' || c == '-')
             && is_ascii_word(char_at(text, at))
         {
             return Some((start, at));
