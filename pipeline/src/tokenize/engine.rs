@@ -167,7 +167,11 @@ impl Engine {
 }
 
 impl Own {
-    fn load(definition: &Value, allow_special: bool) -> Result<Own, bpe::Unrecognised> {
+    /// Reads a tokenizer.
+    ///
+    /// # Errors
+    /// The first part that is not recognised.
+    pub fn load(definition: &Value, allow_special: bool) -> Result<Own, bpe::Unrecognised> {
         let tokenizer = bpe::Tokenizer::from_definition(definition, !allow_special)?;
         let added = bpe::added_ids(definition)?;
         Ok(Own { tokenizer, added, definition: definition.to_string(), allow_special, decoder: OnceLock::new() })
