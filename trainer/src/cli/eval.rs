@@ -171,7 +171,7 @@ fn events(sets: &[Judged], by: Option<&str>) -> std::io::Result<()> {
 /// # Errors
 /// Where the checkpoint, a dataset or a text does not open, or has ids beyond the model's vocabulary.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let device = super::pretrain::device(&args.device)?;
+    let device = super::host_device(&args.device)?;
     use_threads(args.threads)?;
     let folder = find_checkpoint(&args.checkpoint)?;
     let model = load_model(&folder, &device)?;

@@ -245,7 +245,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let continuation = args.continuation();
     continuation.sampling.validate()?;
     let texts = args.texts()?;
-    let device = super::pretrain::device(&args.device)?;
+    let device = super::host_device(&args.device)?;
     use_threads(args.threads)?;
     let folder = find_checkpoint(&args.checkpoint)?;
     let model = load_model(&folder, &device)?;

@@ -162,6 +162,16 @@ fn find_checkpoint(path: &Path) -> crate::Result<std::path::PathBuf> {
     }
 }
 
+/// The device of a command that computes on the CPU alone.
+fn host_device(name: &str) -> crate::Result<candle_core::Device> {
+    let problem = match name {
+        "cpu" => return Ok(candle_core::Device::Cpu),
+        cuda if cuda.starts_with("cuda") => "only `trainer pretrain` computes there; use cpu",
+        _ => "unknown; use cpu",
+    };
+    Err(Error::Device { device: name.to_owned(), problem: problem.to_owned() })
+}
+
 /// Uses `threads` threads for computing; absent, all cores.
 fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
     if let Some(threads) = threads {
@@ -186,6 +196,13 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn commands_on_the_cpu_alone_refuse_other_devices_with_their_reason() {
+        assert!(host_device("cpu").is_ok());
+        assert!(host_device("cuda:0").unwrap_err().to_string().contains("only `trainer pretrain`"));
+        assert!(host_device("tpu").unwrap_err().to_string().contains("unknown"));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use candle_core::Device;
 
 use super::console::{duration, event, grouped};
 use super::logging_args::LoggingArgs;
@@ -16,7 +15,8 @@ use super::{Outcome, find_checkpoint, use_threads};
 use crate::checkpoint::CheckpointFolder;
 use crate::config::{DEFAULT_EPOCHS, ModelConfig, Packing, Resume, TrainConfig};
 use crate::data::{Corpus, Verify};
-use crate::distributed::{Patience, World, place};
+use crate::distributed::{Patience, Place, World, place};
+use crate::engine::Compute;
 use crate::error::Error;
 use crate::estimate;
 use crate::import;
@@ -131,7 +131,7 @@ pub struct Args {
     /// Precision of the computation: bfloat16, float16 or float32; on the CPU all compute in float32
     #[arg(long, default_value = "bfloat16")]
     dtype: String,
-    /// cpu
+    /// cpu, or cuda:N with a trainer built for it (dense models, one rank)
     #[arg(long, default_value = "cpu")]
     device: String,
     /// auto goes on from the latest checkpoint of --out; none starts anew; or the folder of a checkpoint
@@ -255,30 +255,6 @@ impl Args {
     fn tokenizer_folder(&self) -> Option<PathBuf> {
         let path = self.tokenizer.as_ref()?;
         Some(if path.is_file() { path.parent()?.to_path_buf() } else { path.clone() })
-    }
-}
-
-/// The device asked for.
-pub fn device(name: &str) -> crate::Result<Device> {
-    match name {
-        "cpu" => Ok(Device::Cpu),
-        cuda if cuda.starts_with("cuda") => {
-            Err(Error::Device { device: name.into(), problem: "this trainer was built without CUDA; use cpu".into() })
-        }
-        _ => Err(Error::Device { device: name.into(), problem: "unknown; use cpu".into() }),
-    }
-}
-
-/// Checks the precision asked for; returns what there is to say of it.
-fn check_dtype(name: &str) -> crate::Result<Option<&'static str>> {
-    match name {
-        "float32" => Ok(None),
-        "bfloat16" => Ok(Some("dtype: float32; candle has no bfloat16 arithmetic on the CPU")),
-        "float16" => Ok(Some("dtype: float32; the CPU computes no float16, so no loss scaling is needed")),
-        _ => {
-            let problem = format!("`{name}` is not supported, only bfloat16, float16 and float32");
-            Err(Error::Config { field: "dtype", problem })
-        }
     }
 }
 
@@ -458,15 +434,20 @@ fn conclude(summary: &Summary, total: u64, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Joins the other ranks, where a launcher has started some.
-fn join_world(args: &Args, config: &TrainConfig, model: &ModelConfig) -> crate::Result<World> {
+/// This process among several ranks, where a launcher has started some.
+fn place_among_ranks(args: &Args) -> crate::Result<Option<Place>> {
     let place = place(|name| std::env::var(name).ok())?;
     if args.ddp && place.is_none() {
         let problem =
             "wants several ranks, but neither torchrun nor Slurm nor Open MPI has set its variables".to_owned();
         return Err(Error::Config { field: "ddp", problem });
     }
-    let Some(place) = place.filter(|place| place.size > 1) else { return Ok(World::alone()) };
+    Ok(place.filter(|place| place.size > 1))
+}
+
+/// Joins the other ranks, where there are some.
+fn join_world(args: &Args, place: Option<Place>, config: &TrainConfig, model: &ModelConfig) -> crate::Result<World> {
+    let Some(place) = place else { return Ok(World::alone()) };
     // Paths may differ between machines; what decides the numbers may not.
     let settings = TrainConfig { data: PathBuf::new(), out: PathBuf::new(), num_workers: 1, ..config.clone() };
     let settings = TrainConfig { more_data: Vec::new(), resume: Resume::Auto, grown_from: None, ..settings };
@@ -498,8 +479,7 @@ fn find_learning_rate(run: Run, steps: usize, speaks: bool, json: bool) -> anyho
 /// Where settings, data or checkpoints do not fit, or training fails.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let started = Instant::now();
-    let device = device(&args.device)?;
-    let remark = check_dtype(&args.dtype)?;
+    let compute = Compute::new(&args.device, &args.dtype)?;
     use_threads(args.threads)?;
     let mut config = args.config()?;
     config.init_from = config.init_from.as_deref().map(find_checkpoint).transpose()?;
@@ -514,19 +494,24 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         None => args.model.config(Some(source))?,
     };
-    let world = join_world(&args, &config, &model)?;
+    let place = place_among_ranks(&args)?;
+    compute.check(&model, &config, place.as_ref().map_or(1, |place| place.size))?;
+    let world = join_world(&args, place, &config, &model)?;
     let speaks = world.is_first();
-    if let Some(remark) = remark.filter(|_| speaks) {
+    if let Some(remark) = compute.remark().filter(|_| speaks) {
         eprintln!("{remark}");
     }
     let signals = Signals::install().context("cannot install signal handlers")?;
     let tokenizer = args.tokenizer_folder();
-    let run = Run::prepare(&model, config.clone(), &corpus, tokenizer.clone(), &device, world)?;
+    let run = Run::prepare(&model, config.clone(), &corpus, tokenizer.clone(), &compute, world)?;
     if let Some(steps) = args.find_lr {
         return find_learning_rate(run, steps, speaks, args.json);
     }
     let flops_per_token = estimate::flops_per_token(&model);
-    let peak_flops = args.peak_tflops.map_or_else(measured_peak_flops, |peak| peak * 1e12) * run.world().size() as f64;
+    let peak_flops = match args.peak_tflops {
+        Some(peak) => peak * 1e12,
+        None => compute.measured_peak_flops()?.unwrap_or_else(measured_peak_flops),
+    } * run.world().size() as f64;
     if speaks {
         introduce(&run, &config, flops_per_token, peak_flops);
     }
@@ -569,17 +554,6 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cuda_is_refused_with_its_reason() {
-        assert!(device("cuda:0").unwrap_err().to_string().contains("built without CUDA"));
-        assert!(device("tpu").is_err());
-    }
-
-    #[test]
-    fn an_unknown_dtype_is_refused() {
-        assert!(check_dtype("int8").unwrap_err().to_string().starts_with("dtype: `int8`"));
-    }
 
     #[test]
     fn times_are_read_as_people_and_slurm_write_them() {

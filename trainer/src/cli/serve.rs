@@ -52,7 +52,7 @@ pub struct Args {
 /// # Errors
 /// Where the checkpoint or tokenizer does not load, or the address cannot be had.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let device = super::pretrain::device(&args.device)?;
+    let device = super::host_device(&args.device)?;
     use_threads(args.threads)?;
     let folder = find_checkpoint(&args.checkpoint)?;
     let codec = TextCodec::open(args.tokenizer.as_deref().unwrap_or(&folder))?;

@@ -9,6 +9,7 @@
 //! - `plan`: where each weight stands, and the sizes of the model.
 //! - `activations`: what a micro-batch needs in memory, listed once for allocation and for counting bytes.
 //! - `ops`: the operations as a trait; `list` is the model in terms of it, forward and backward.
+//! - `compute`: where and in what precision a run computes, and the step for it.
 //! - `cpu`: the operations on `f32` slices; `step` is the training step over them.
 //! - `cuda`: the operations as kernel launches, over a GPU or over an emulator that runs the same kernels on a CPU.
 //!
@@ -16,6 +17,7 @@
 //! operation, and each operation is compared with its CPU twin.
 
 mod activations;
+mod compute;
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 pub mod cuda;
@@ -24,4 +26,5 @@ mod ops;
 mod plan;
 mod step;
 
+pub use compute::Compute;
 pub use step::EngineStep;

@@ -8,14 +8,14 @@ use candle_core::Device;
 
 use super::run::{Position, Start};
 use super::saver::Saver;
-use super::{AutogradStep, Guard, METRICS_FILE, Run, TrainStep};
+use super::{Guard, METRICS_FILE, Run};
 use crate::checkpoint::{
     self, CheckpointFolder, Checkpoints, DataIdentity, GrownAt, TrainerState, load_model, load_optimizer, read_state,
 };
 use crate::config::{ModelConfig, Resume, TrainConfig};
 use crate::data::Corpus;
 use crate::distributed::World;
-use crate::engine::EngineStep;
+use crate::engine::Compute;
 use crate::error::{Error, Result};
 use crate::import;
 use crate::model::{LanguageModel, Llama};
@@ -81,19 +81,11 @@ fn agree_on_start(start: Start, config: &TrainConfig, world: &mut World) -> Resu
     found.map(Start::After).ok_or_else(|| Error::NoCheckpoint { path: config.out.join(format!("step-{step:08}")) })
 }
 
-/// The fastest step for a model.
-fn step_for(model: Llama, optimizer: AdamW) -> Result<Box<dyn TrainStep>> {
-    Ok(match EngineStep::supports(&model) {
-        true => Box::new(EngineStep::new(model, optimizer)?),
-        false => Box::new(AutogradStep::new(model, optimizer)),
-    })
-}
-
 /// The weights a new run starts with.
-fn initial_model(model: &ModelConfig, config: &TrainConfig, device: &Device) -> Result<Llama> {
+fn initial_model(model: &ModelConfig, config: &TrainConfig) -> Result<Llama> {
     match &config.init_from {
-        Some(folder) => import::load_as(model, folder, device),
-        None => Llama::init(model, config.seed, device),
+        Some(folder) => import::load_as(model, folder, &Device::Cpu),
+        None => Llama::init(model, config.seed, &Device::Cpu),
     }
 }
 
@@ -160,11 +152,12 @@ impl Run {
         config: TrainConfig,
         corpus: &Corpus,
         tokenizer: Option<PathBuf>,
-        device: &Device,
+        compute: &Compute,
         mut world: World,
     ) -> Result<Run> {
         config.validate()?;
         model.validate()?;
+        compute.check(model, &config, world.size())?;
         // Opened first, so that data which does not fit leaves no folder behind.
         let val = corpus.val(&config, model.vocab_size)?;
         let lock = if world.is_first() { Some(lock(&config.out)?) } else { None };
@@ -184,18 +177,19 @@ impl Run {
             eps: config.adam_eps,
             weight_decay: config.weight_decay,
         };
+        let rows_max = config.batch_size * config.sequence_length;
         let (step, position) = match (&start, &state) {
             (Start::After(CheckpointFolder { path, .. }), Some(state)) => {
-                let loaded = load_model(path, device)?.with_training_options(config.training_options());
+                let loaded = load_model(path, &Device::Cpu)?.with_training_options(config.training_options());
                 check_same(path, model, &loaded, &identity, state)?;
                 let moments = load_optimizer(path, loaded.parameters())?;
                 let optimizer = AdamW::restore(adamw, moments, state.updates.unwrap_or(state.step));
-                (step_for(loaded, optimizer)?, Position::after(state))
+                (compute.step(loaded, optimizer, rows_max)?, Position::after(state))
             }
             _ => {
-                let model = initial_model(model, &config, device)?.with_training_options(config.training_options());
+                let model = initial_model(model, &config)?.with_training_options(config.training_options());
                 let optimizer = AdamW::new(adamw, model.parameters());
-                (step_for(model, optimizer)?, Position::default())
+                (compute.step(model, optimizer, rows_max)?, Position::default())
             }
         };
         let guard_state = state.as_ref().map(|state| state.guard).unwrap_or_default();

@@ -282,6 +282,8 @@ impl Run {
         if let Some(metrics) = metrics {
             metrics.append(&record)?;
         }
+        // The observer may continue texts with the model.
+        self.step.download()?;
         observer.evaluated(&record, self.step.model());
         let better = self.position.best.is_none_or(|best| val_loss < best.val_loss);
         if better {
@@ -347,12 +349,11 @@ fn due(step: u64, interval: u64) -> bool {
 mod tests {
     use std::path::Path;
 
-    use candle_core::Device;
-
     use super::*;
     use crate::config::{ModelConfig, ModelShape, MoeConfig, Packing, Resume};
     use crate::data::{Corpus, Verify};
     use crate::distributed::testing::ranks;
+    use crate::engine::Compute;
     use crate::testing::{tiny_dataset, tiny_dataset_of};
     use crate::train::{METRICS_FILE, SpikePolicy};
 
@@ -401,9 +402,13 @@ mod tests {
         }
     }
 
-    fn prepare_with(model: &ModelConfig, config: TrainConfig, world: World) -> Result<Run> {
+    fn prepare_on(compute: &Compute, model: &ModelConfig, config: TrainConfig, world: World) -> Result<Run> {
         let corpus = Corpus::open(&config, Verify::Background)?;
-        Run::prepare(model, config, &corpus, None, &Device::Cpu, world)
+        Run::prepare(model, config, &corpus, None, compute, world)
+    }
+
+    fn prepare_with(model: &ModelConfig, config: TrainConfig, world: World) -> Result<Run> {
+        prepare_on(&Compute::cpu(), model, config, world)
     }
 
     fn prepare(config: TrainConfig) -> Result<Run> {
@@ -729,5 +734,45 @@ mod tests {
         let suggestion = search.suggestion.unwrap();
         assert!((1e-5..1e-1).contains(&suggestion), "{suggestion}");
         assert!(search.trials.len() > 10 && Checkpoints::of_run(out.path()).list().unwrap().is_empty());
+    }
+
+    /// A run by the CUDA kernels gives the losses of the CPU's, and either goes on from the other's checkpoint.
+    #[test]
+    #[ignore = "needs cxx, a C++ compiler"]
+    fn a_run_on_the_emulated_device_has_the_losses_of_the_cpu_and_exchanges_checkpoints_with_it() {
+        let data = dataset();
+        let shape =
+            ModelShape { dim: 32, n_layers: 2, n_heads: 4, vocab_size: 50, max_seq_len: 16, ..ModelShape::default() };
+        let model = ModelShape { n_kv_heads: Some(2), ..shape }.config(Some(1), Some(2)).unwrap();
+        // Above the rounding of gradients, so that equal gradients give equal updates.
+        let few = |out: &Path| TrainConfig {
+            max_steps: Some(4),
+            adam_eps: 1e-3,
+            save_interval: 2,
+            ..config(data.path(), out)
+        };
+        let train = |compute: &Compute, out: &Path, stop_at: u64| {
+            let (mut records, run) = (Vec::new(), prepare_on(compute, &model, few(out), World::alone()).unwrap());
+            let summary = run.train(&mut Script { at: stop_at, then: Control::Stop, records: &mut records }).unwrap();
+            (records.iter().map(|record| (record.loss, record.grad_norm)).collect::<Vec<_>>(), summary.val_loss)
+        };
+        let same = |found: &[(f64, f64)], expected: &[(f64, f64)]| {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found.0 - expected.0).abs() < 1e-5 * expected.0, "{found:?} {expected:?}");
+                assert!((found.1 - expected.1).abs() < 1e-4 * expected.1, "{found:?} {expected:?}");
+            }
+        };
+        let (cpu, device) = (Compute::cpu(), Compute::emulator());
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let (expected, val_loss) = train(&cpu, folders[0].path(), 99);
+        let val_loss = val_loss.unwrap();
+        for (out, first, then) in [(folders[1].path(), &device, &cpu), (folders[2].path(), &cpu, &device)] {
+            let (begun, _) = train(first, out, 2);
+            let (ended, found) = train(then, out, 99);
+            same(&begun, &expected[..2]);
+            same(&ended, &expected[2..]);
+            assert!((found.unwrap() - val_loss).abs() < 1e-5 * val_loss);
+        }
     }
 }

@@ -44,8 +44,8 @@ fn failed(name: &str, what: &str, error: impl std::fmt::Debug) -> Error {
     refused(name, format!("{what}: {error:?}"))
 }
 
-/// Why no GPU can be used here, in one line; `None` where one can.
-pub fn missing() -> Option<String> {
+/// Which library is missing, in one line; `None` where none is.
+fn missing() -> Option<String> {
     // SAFETY: opening a library runs its constructors; these are NVIDIA's own.
     unsafe {
         if !cuda::is_culib_present() {
@@ -63,8 +63,17 @@ impl Gpu {
     /// The GPU of this number, from `cuda` or `cuda:N`.
     ///
     /// # Errors
-    /// Where driver, cuBLAS or the GPU is missing, or it is older than sm_80.
+    /// As [`Gpu::locate`], and where it does not start.
     pub fn open(device: &str) -> Result<Gpu> {
+        let (name, ordinal) = Self::locate(device)?;
+        Self::start(name, ordinal)
+    }
+
+    /// The name and handle of the GPU of this number; starts nothing on it.
+    ///
+    /// # Errors
+    /// Where driver, cuBLAS or the GPU is missing, or it is older than sm_80.
+    pub fn locate(device: &str) -> Result<(String, cuda::CUdevice)> {
         let number = device.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or("0"));
         let Some(number) = number.and_then(|number| number.parse::<c_int>().ok()) else {
             return Err(refused(device, "unknown; use cpu or cuda:N"));
@@ -81,7 +90,7 @@ impl Gpu {
         let ordinal = driver::device::get(number).map_err(error("no such device"))?;
         let name = driver::device::get_name(ordinal).map_err(error("no name"))?;
         Self::refuse_old(device, &name, ordinal)?;
-        Self::start(name, ordinal)
+        Ok((name, ordinal))
     }
 
     fn refuse_old(device: &str, name: &str, ordinal: cuda::CUdevice) -> Result<()> {

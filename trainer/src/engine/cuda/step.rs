@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::device::{Device, Element, refused};
 use super::flat::Flat;
 use super::ops::{CudaOps, Rows, micro_batch_bytes};
+use crate::config::ModelConfig;
 use crate::data::Batch;
 use crate::engine::activations::Activations;
 use crate::engine::list;
@@ -70,34 +71,42 @@ pub struct CudaStep<D> {
     state: Mutex<State<D>>,
 }
 
+/// Refuses a model that the list or the kernels do not compute.
+///
+/// # Errors
+/// Naming the device, what is not supported, and which sizes are.
+pub fn check_supported(device: &str, config: &ModelConfig, element: Element) -> Result<()> {
+    check_kind(device, config)?;
+    check_shape(device, config, element)
+}
+
 /// Refuses what the list does not have yet.
-fn check_kind(device: &dyn Device, model: &Llama) -> Result<()> {
-    let config = model.config();
+fn check_kind(device: &str, config: &ModelConfig) -> Result<()> {
     let unsupported = [
         ("mixture of experts", config.moe.is_some()),
         ("dropout", config.dropout != 0.0 || config.attention_dropout != 0.0),
     ];
     match unsupported.into_iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(refused(&device.name(), format!("{what} is not supported here yet; use cpu"))),
+        Some((what, _)) => Err(refused(device, format!("{what} is not supported here yet; use cpu"))),
         None => Ok(()),
     }
 }
 
 /// Refuses sizes that the kernels do not do.
-fn check_shape(device: &dyn Device, plan: &Plan, element: Element) -> Result<()> {
+fn check_shape(device: &str, config: &ModelConfig, element: Element) -> Result<()> {
     let pack = 16 / element.bytes();
     let multiples = [
-        ("hidden_size", plan.hidden, pack),
-        ("intermediate_size", plan.inner, pack),
-        ("head_dim", plan.head_dim, 2 * pack),
+        ("hidden_size", config.hidden_size, pack),
+        ("intermediate_size", config.intermediate_size, pack),
+        ("head_dim", config.head_size(), 2 * pack),
     ];
     for (name, size, multiple) in multiples {
         if !size.is_multiple_of(multiple) {
-            return Err(refused(&device.name(), format!("{name} must be a multiple of {multiple} here, not {size}")));
+            return Err(refused(device, format!("{name} must be a multiple of {multiple} here, not {size}")));
         }
     }
-    if plan.head_dim > 256 {
-        return Err(refused(&device.name(), format!("head_dim is at most 256 here, not {}", plan.head_dim)));
+    if config.head_size() > 256 {
+        return Err(refused(device, format!("head_dim is at most 256 here, not {}", config.head_size())));
     }
     Ok(())
 }
@@ -142,8 +151,7 @@ impl<D: Device> CudaStep<D> {
     /// Where the model's sizes are not supported, or memory does not suffice.
     pub fn new(device: D, model: Llama, optimizer: AdamW, config: CudaConfig) -> Result<CudaStep<D>> {
         let plan = Plan::new(model.config(), model.parameters())?;
-        check_kind(&device, &model)?;
-        check_shape(&device, &plan, config.element)?;
+        check_supported(&device.name(), model.config(), config.element)?;
         check_memory(&device, &plan, &model, config)?;
         let flat = Flat::new(&device, config.element, model.parameters(), &optimizer)?;
         let (mut ops, activations) =
