@@ -384,6 +384,9 @@ pub enum SpecialCharacters {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
+    /// A filter by its name (`pipeline preset` lists them): conditions that stand before `where`, and the measures they
+    /// need. With its version (`gopher-1`), as in a dataset's copy, it means the same to every later program.
+    pub preset: Option<String>,
     /// A Polars SQL expression over the columns; documents for which it is true stay.
     #[serde(rename = "where")]
     pub where_sql: Option<String>,

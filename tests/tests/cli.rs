@@ -17,6 +17,7 @@ fn help_of_every_pipeline_command() {
     for command in [
         "run",
         "plan",
+        "preset",
         "task",
         "status",
         "preview",

@@ -285,3 +285,77 @@ fn training_ends_below_unigram_entropy_with_every_parameter_changed() {
     let val_loss = metrics.iter().filter_map(|line| line["val_loss"].as_f64()).next_back().expect("a validation loss");
     assert!(val_loss < entropy, "validation loss {val_loss}, unigram entropy {entropy}");
 }
+
+/// One text of each kind: kept, too short, without stop words, a line that repeats.
+fn gopher_texts() -> [String; 4] {
+    let word = |at: usize| format!("{}{}word", char::from(b'a' + (at / 26) as u8), char::from(b'a' + (at % 26) as u8));
+    let plain = |count: usize| (0..count).map(word).collect::<Vec<_>>().join(" ");
+    let good = format!("the end of {}", plain(60));
+    let repeated = format!("{good}\n{}", ["again\n"; 4].concat());
+    [good.clone(), "the end of it".to_owned(), plain(60), repeated]
+}
+
+#[test]
+fn a_preset_drops_under_its_conditions_and_its_name_stays_in_the_dataset() {
+    let dir = temp_dir();
+    let (input, out) = (dir.path().join("corpus.jsonl"), dir.path().join("dataset"));
+    let lines = gopher_texts().map(|text| json!({"text": text}).to_string() + "\n").concat();
+    fs::write(&input, lines).expect("the corpus is written");
+    pipeline(args![
+        "run",
+        &input,
+        "--preset",
+        "gopher",
+        "--where",
+        "n_chars < 9000",
+        "--tokenizer",
+        tokenizer(),
+        "--out",
+        &out
+    ])
+    .ok();
+    let dataset = Dataset::open(&out);
+    let dropped =
+        json!({"filter": {"gopher_n_words >= 50": 1, "gopher_stop_words >= 2": 1, "gopher_dup_line_frac <= 0.3": 1}});
+    assert_eq!(dataset.manifest["ledger"]["dropped"], dropped);
+    let config = fs::read_to_string(out.join("config.toml")).expect("the dataset has its configuration");
+    assert!(config.contains("preset = \"gopher-1\"") && config.contains("where = \"n_chars < 9000\""), "{config}");
+    // The dataset's own configuration makes the same dataset: nothing is to be done.
+    let own = out.join("config.toml");
+    pipeline(args!["run", &input, "--config", &own, "--tokenizer", tokenizer(), "--out", &out])
+        .ok()
+        .says("nothing to do");
+}
+
+#[test]
+fn what_preset_prints_is_taken_by_where_under_the_same_rules() {
+    let dir = temp_dir();
+    let input = dir.path().join("corpus.jsonl");
+    let lines = gopher_texts().map(|text| json!({"text": text}).to_string() + "\n").concat();
+    fs::write(&input, lines).expect("the corpus is written");
+    let printed = pipeline(args!["preset", "gopher"]).ok().stdout;
+    let (named, written) = (dir.path().join("named"), dir.path().join("written"));
+    pipeline(args!["run", &input, "--preset", "gopher", "--tokenizer", tokenizer(), "--out", &named]).ok();
+    pipeline(args![
+        "run",
+        &input,
+        "--measure",
+        "gopher",
+        "--where",
+        &printed,
+        "--tokenizer",
+        tokenizer(),
+        "--out",
+        &written
+    ])
+    .ok();
+    assert_eq!(Dataset::open(&named).manifest["ledger"], Dataset::open(&written).manifest["ledger"]);
+}
+
+#[test]
+fn an_unknown_preset_is_a_usage_error_with_the_names_there_are() {
+    pipeline(args!["preset", "gofer"]).code_is(2).says("industry-zh");
+    pipeline(args!["run", example(), "--preset", "gofer", "--tokenizer", tokenizer(), "--out", "nowhere"])
+        .code_is(2)
+        .says("industry-zh");
+}

@@ -25,6 +25,7 @@ mod export;
 mod inspect;
 mod merge;
 mod plan;
+mod preset;
 mod preview;
 mod print;
 mod remove;
@@ -78,6 +79,8 @@ enum Command {
     Task(task::Args),
     /// Show which tasks of a run are done
     Status(status::Args),
+    /// List the filters that have names, or print one as an expression
+    Preset(preset::Args),
     /// Show the first records of a file
     Preview(preview::Args),
     /// Check the format of files, line by line
@@ -118,6 +121,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Plan(args) => plan::run(args),
         Command::Task(args) => task::run(args),
         Command::Status(args) => status::run(args),
+        Command::Preset(args) => preset::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::dedup::{DedupArgs, describe_near, near_json};
+use super::preset::named as named_preset;
 use crate::clean::{self, Cleaner};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::lock::{FolderLock, Sharing};
@@ -114,6 +115,9 @@ struct ChooseArgs {
     /// Clean texts first: names of steps or of sets (usual, web, privacy, chinese), separated by commas [default: none]
     #[arg(long, value_name = "STEPS")]
     clean: Option<String>,
+    /// Filter by name: notebook, gopher, c4, fineweb, industry-zh; `pipeline preset NAME` prints its conditions
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Keep documents for which this SQL expression is true: "perplexity < 1500 AND lang_score >= 0.8"
     #[arg(long = "where", value_name = "SQL")]
     where_sql: Option<String>,
@@ -183,6 +187,7 @@ impl Args {
         self.apply_read(&mut config)?;
         self.apply_measure(&mut config)?;
         self.apply_choose(&mut config)?;
+        apply_preset(&mut config)?;
         self.apply_write(&mut config);
         set(&mut config.tokenize.tokenizer, self.tokenizer.clone());
         config.machine.threads = self.threads.or(config.machine.threads);
@@ -210,7 +215,7 @@ impl Args {
         Ok(())
     }
 
-    /// Columns of the flag come behind those of the file, each once.
+    /// Columns of the flag come behind those of the file, each once; those of a preset behind both.
     fn apply_measure(&self, config: &mut Config) -> Result<(), Error> {
         let columns = &mut config.measure.columns;
         for name in &self.measure.measure {
@@ -233,6 +238,7 @@ impl Args {
         if let Some(names) = &flags.clean {
             config.clean.steps = clean::sets::parse(names)?;
         }
+        filter.preset = flags.preset.clone().or(filter.preset.take());
         filter.where_sql = flags.where_sql.clone().or(filter.where_sql.take());
         set(&mut filter.nulls, named::<Nulls>(flags.nulls.as_ref()));
         filter.max_chars = flags.max_chars.or(filter.max_chars);
@@ -255,6 +261,17 @@ impl Args {
         set(&mut config.output.shard_tokens, flags.shard_tokens);
         config.output.parquet &= !flags.no_parquet;
     }
+}
+
+/// Gives a preset its version, and asks for the columns it looks at.
+fn apply_preset(config: &mut Config) -> Result<(), Error> {
+    let Some(name) = &config.filter.preset else { return Ok(()) };
+    let preset = named_preset(name)?;
+    config.filter.preset = Some(preset.version.to_owned());
+    let wanted = preset.columns(&config.measure);
+    let columns = &mut config.measure.columns;
+    columns.extend(wanted.into_iter().filter(|column| !columns.contains(column)).collect::<Vec<_>>());
+    Ok(())
 }
 
 /// Runs the command.
@@ -454,7 +471,7 @@ fn warn_unseen_columns(run: &Run) -> Result<(), Error> {
     for (name, _) in run.filter.columns() {
         let seen = layout.columns.iter().any(|column| column.source_name == *name);
         if !seen && !["text", "n_chars"].contains(&name.as_str()) {
-            eprintln!("warning: column {name} of --where was not in any document");
+            eprintln!("warning: column {name} of the filter was not in any document");
         }
     }
     Ok(())

@@ -103,7 +103,8 @@ fn number_length(rest: &str) -> usize {
     rest.find(|c| !inside(c)).unwrap_or(rest.len())
 }
 
-/// The top-level AND conjuncts of `sql`, trimmed. One, if an OR stands at the top level.
+/// The top-level AND conjuncts of `sql`, without what stands around them: space, and comments that are not inside one.
+/// One, if an OR stands at the top level.
 pub(super) fn split(sql: &str) -> Vec<&str> {
     let (mut depth, mut cases, mut betweens) = (0_i64, 0_i64, 0_i64);
     let mut cuts = Vec::new();
@@ -117,7 +118,7 @@ pub(super) fn split(sql: &str) -> Vec<&str> {
                 "BETWEEN" if cases == 0 => betweens += 1,
                 "AND" if cases == 0 && betweens > 0 => betweens -= 1,
                 "AND" if cases == 0 => cuts.push(range),
-                "OR" if cases == 0 => return vec![sql.trim()],
+                "OR" if cases == 0 => return vec![bare(sql)],
                 _ => {}
             },
             _ => {}
@@ -125,7 +126,14 @@ pub(super) fn split(sql: &str) -> Vec<&str> {
     }
     let starts = std::iter::once(0).chain(cuts.iter().map(|cut| cut.end));
     let ends = cuts.iter().map(|cut| cut.start).chain(std::iter::once(sql.len()));
-    starts.zip(ends).map(|(start, end)| sql.get(start..end).unwrap_or_default().trim()).collect()
+    starts.zip(ends).map(|(start, end)| bare(sql.get(start..end).unwrap_or_default())).collect()
+}
+
+/// `sql` from its first token to its last, so that a rule is not called by the comment behind it.
+fn bare(sql: &str) -> &str {
+    let tokens = tokens(sql);
+    let ends = tokens.first().zip(tokens.last()).map(|((first, _), (last, _))| first.start..last.end);
+    ends.and_then(|range| sql.get(range)).unwrap_or(sql.trim())
 }
 
 /// `sql` with dotted names (`meta.lang`) as one quoted name each, which is how columns are called here.
@@ -217,6 +225,13 @@ mod tests {
     }
 
     #[test]
+    fn comments_around_a_conjunct_are_none_of_it() {
+        let sql = "-- what\n    a > 1  -- AND why\nAND b /* in */ > 2 -- AND\nAND c -- last";
+        assert_eq!(split(sql), ["a > 1", "b /* in */ > 2", "c"]);
+        assert_eq!(split("a OR b -- why"), ["a OR b"]);
+    }
+
+    #[test]
     fn a_top_level_or_makes_one_conjunct() {
         assert_eq!(split("a AND b OR c AND d"), ["a AND b OR c AND d"]);
         assert_eq!(split("(a OR b) AND c"), ["(a OR b)", "c"]);
@@ -231,7 +246,7 @@ mod tests {
     #[test]
     fn an_open_quote_or_comment_ends_with_the_text() {
         assert_eq!(split("a = 'x AND y"), ["a = 'x AND y"]);
-        assert_eq!(split("a /* AND b"), ["a /* AND b"]);
+        assert_eq!(split("a /* AND b"), ["a"]);
     }
 
     #[test]

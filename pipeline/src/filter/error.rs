@@ -6,6 +6,14 @@ use super::types::WantedType;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A preset that this version does not have.
+    #[error("filter: no preset is called {name:?}; there are {known}")]
+    UnknownPreset {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// The text is no SQL expression.
     #[error("filter {sql:?}: {detail}; write an expression such as `perplexity < 1500 AND lang = 'en'`")]
     Syntax {

@@ -1,4 +1,4 @@
-//! Which documents stay: `--max-chars`, then a Polars SQL expression over any column.
+//! Which documents stay: `--max-chars`, then a preset's conditions, then a Polars SQL expression over any column.
 //!
 //! ```text
 //! "a < 1 AND b > 0" -> conjunct (texts) -> compile (expressions over one document) -> types (of columns, by use)
@@ -18,6 +18,7 @@ mod conjunct;
 mod error;
 mod names;
 mod plan;
+pub mod presets;
 mod thresholds;
 mod types;
 
@@ -25,5 +26,5 @@ pub use compile::compile as condition;
 pub use error::Error;
 pub use names::{names_in, selects_all};
 pub use plan::{Filter, Verdict};
-pub use thresholds::{Threshold, thresholds};
+pub use thresholds::{Threshold, thresholds, thresholds_of};
 pub use types::WantedType;

@@ -9,7 +9,7 @@ use schemas::rule::RULE_MAX_CHARS;
 
 use super::columns::{BlockColumns, N_CHARS, TEXT, shorten};
 use super::types::Types;
-use super::{Error, WantedType, compile, conjunct};
+use super::{Error, WantedType, compile, conjunct, presets};
 use crate::record::{Document, Records};
 
 /// What becomes of one document.
@@ -86,7 +86,8 @@ impl Filter {
         types.declare(TEXT, WantedType::Text);
         types.declare(text_column, WantedType::Text);
         types.declare(N_CHARS, WantedType::Number);
-        let parts = compile_all(config.where_sql.as_deref().unwrap_or_default())?;
+        let mut parts = config.preset.as_deref().map(compile_preset).transpose()?.unwrap_or_default();
+        parts.extend(compile_all(config.where_sql.as_deref().unwrap_or_default())?);
         learn_types(&mut types, &parts)?;
         let conjuncts: Vec<Conjunct> =
             parts.into_iter().map(|(text, expr)| Conjunct::new(text, expr, &mut rules)).collect();
@@ -174,6 +175,13 @@ impl Filter {
         let rule = part.null_column(document, &self.text_column).map_or(part.rule, |(_, rule)| *rule);
         Verdict::Drop { rule, value: document.values(part, &self.text_column) }
     }
+}
+
+/// Compiles the conditions of a preset, which stand before the user's own.
+fn compile_preset(name: &str) -> Result<Vec<(String, Expr)>, Error> {
+    let preset = presets::find(name).map_err(|known| Error::UnknownPreset { name: name.to_owned(), known })?;
+    let one = |condition: &presets::Condition| Ok((condition.sql.to_owned(), compile::compile(condition.sql)?));
+    preset.conditions.iter().map(one).collect()
 }
 
 /// Splits and compiles the expression of a filter.

@@ -84,14 +84,22 @@ fn a_null_conjunct_drops_by_its_own_rule() {
 
 #[test]
 fn nulls_are_kept_when_asked_but_a_false_conjunct_still_drops() {
-    let config = config::Filter { where_sql: Some("a > 1 AND b > 1".to_owned()), nulls: Nulls::Keep, max_chars: None };
+    let config = config::Filter {
+        where_sql: Some("a > 1 AND b > 1".to_owned()),
+        nulls: Nulls::Keep,
+        ..config::Filter::default()
+    };
     let filter = Filter::plan(&config).unwrap();
     assert_eq!(fates(&filter, &[json!({"b": 2}), json!({"b": 0})]), ["+", "b > 1: b=0"]);
 }
 
 #[test]
 fn nulls_are_an_error_when_asked_unless_the_whole_is_false() {
-    let config = config::Filter { where_sql: Some("a > 1 AND b > 1".to_owned()), nulls: Nulls::Error, max_chars: None };
+    let config = config::Filter {
+        where_sql: Some("a > 1 AND b > 1".to_owned()),
+        nulls: Nulls::Error,
+        ..config::Filter::default()
+    };
     let filter = Filter::plan(&config).unwrap();
     assert_eq!(fates(&filter, &[json!({"b": 0})]), ["b > 1: b=0"]);
     let error = filter.apply(&block(&[json!({"a": 2, "b": 2}), json!({"b": 2})])).unwrap_err().to_string();
@@ -100,7 +108,12 @@ fn nulls_are_an_error_when_asked_unless_the_whole_is_false() {
 
 #[test]
 fn max_chars_counts_code_points_and_comes_first() {
-    let config = config::Filter { where_sql: Some("a > 1".to_owned()), nulls: Nulls::Drop, max_chars: Some(3) };
+    let config = config::Filter {
+        where_sql: Some("a > 1".to_owned()),
+        nulls: Nulls::Drop,
+        max_chars: Some(3),
+        ..config::Filter::default()
+    };
     let filter = Filter::plan(&config).unwrap();
     let objects = [json!({"text": "\u{4f60}\u{597d}\u{1f600}", "a": 2}), json!({"text": "abcd", "a": 0})];
     assert_eq!(fates(&filter, &objects), ["+", "max_chars: 4"]);

@@ -1,9 +1,11 @@
 //! The numbers a filter compares columns with, for drawing: `perplexity < 1500`, `0.8 <= lang_score`,
 //! `n_chars BETWEEN 50 AND 5000`. Only whole top-level conditions; what is more than a comparison has none.
 
+use schemas::config;
 use serde::{Deserialize, Serialize};
 
 use super::conjunct::{Token, split, tokens};
+use super::presets;
 
 /// A column compared with a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +16,13 @@ pub struct Threshold {
     pub operator: String,
     /// The number.
     pub value: f64,
+}
+
+/// The thresholds of a filter, the preset's first.
+pub fn thresholds_of(filter: &config::Filter) -> Vec<Threshold> {
+    let preset = filter.preset.as_deref().and_then(|name| presets::find(name).ok());
+    let of_preset = preset.into_iter().flat_map(|preset| thresholds(&preset.sql()));
+    of_preset.chain(filter.where_sql.iter().flat_map(|sql| thresholds(sql))).collect()
 }
 
 /// The thresholds of an expression, in order.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::config;
 use schemas::ledger::Ledger;
 use schemas::manifest::{DocumentCounts, Manifest, Splits};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ use super::examples::{Reason, Reasons};
 use super::shares::{Share, Shares};
 use super::sketch::Sketch;
 use crate::clean::Counts;
-use crate::filter::Threshold;
+use crate::filter::presets::expression;
+use crate::filter::{Threshold, thresholds_of};
 
 /// Version of the layout of `report.json`.
 pub const REPORT_VERSION: u32 = 1;
@@ -150,8 +152,8 @@ pub struct Gathered {
 
 impl Figures {
     /// The figures of a dataset that is about to be committed; `manifest` has its counts.
-    pub fn new(manifest: &Manifest, filter: Option<String>, gathered: Gathered) -> Figures {
-        let thresholds = filter.as_deref().map(crate::filter::thresholds).unwrap_or_default();
+    pub fn new(manifest: &Manifest, filter: &config::Filter, gathered: Gathered) -> Figures {
+        let thresholds = thresholds_of(filter);
         let Gathered { kept, rejected, reasons, cleaned } = gathered;
         let mut rejects = reasons.0;
         rejects.sort_by_key(|reason| std::cmp::Reverse(reason.count));
@@ -165,7 +167,7 @@ impl Figures {
             ledger: manifest.ledger.clone(),
             documents: manifest.documents.clone(),
             splits: manifest.splits.clone(),
-            filter,
+            filter: expression(filter),
             cleaned,
             numbers: number_columns(&kept, &rejected, &thresholds),
             groups: group_columns(&kept, &rejected),

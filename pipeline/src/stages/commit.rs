@@ -61,8 +61,7 @@ pub fn commit(run: &Run) -> Result<Manifest, Error> {
         ledger: order.ledger,
         manifest_hash: String::new(),
     };
-    let figures =
-        Figures::new(&manifest, run.plan.config.filter.where_sql.clone(), report::gather(run, shards, reject_files)?);
+    let figures = Figures::new(&manifest, &run.plan.config.filter, report::gather(run, shards, reject_files)?);
     let json = serde_json::to_string_pretty(&figures).unwrap_or_default() + "\n";
     manifest.files.push(copy(&run.plan.dataset, "report.json", json.as_bytes())?);
     manifest.files.push(copy(&run.plan.dataset, "report.html", page(&figures).as_bytes())?);
