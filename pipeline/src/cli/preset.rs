@@ -49,10 +49,10 @@ fn list(out: &mut dyn Write) -> io::Result<()> {
     PRESETS.iter().try_for_each(|preset| writeln!(out, "{:width$}  {}", preset.name, preset.about))
 }
 
-/// An expression that `--where` takes as it stands: `-- ` starts a comment in SQL.
+/// An expression that `--where` takes as it stands. It does not start with `--`, which would be a flag's.
 fn print(out: &mut dyn Write, preset: &Preset) -> io::Result<()> {
     let width = preset.conditions.iter().map(|condition| condition.sql.len()).max().unwrap_or_default();
-    writeln!(out, "-- {}: {}", preset.version, preset.about)?;
+    writeln!(out, "/* {}: {} */", preset.version, preset.about)?;
     for (index, condition) in preset.conditions.iter().enumerate() {
         let and = if index == 0 { "   " } else { "AND" };
         writeln!(out, "{and} {:width$}  -- {} ({})", condition.sql, condition.about, condition.source)?;
