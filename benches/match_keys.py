@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Near-dedup of many small documents under a small memory limit: match keys, pairs, clusters, by the whole program.
 
-    benches/match_keys.py --pipeline target/release/pipeline --tokenizer FILE --documents 10000000 --memory 64MiB
+    benches/match_keys.py --pipeline target/release/pipeline --tokenizer FILE --documents 10000000 --memory 96MiB
 
 Makes the documents (every tenth a near-duplicate of the one before it), runs `pipeline run --dedup minhash`, and prints
 seconds a stage, peak resident memory, and the most disk that the work folder took.
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--pipeline", default="target/release/pipeline")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--documents", type=int, default=10_000_000)
-    parser.add_argument("--memory", default="64MiB")
+    parser.add_argument("--memory", default="96MiB")
     parser.add_argument("--threads", default="2")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("out/match_keys"))
     args = parser.parse_args()
