@@ -138,7 +138,7 @@ fn killed_while_near_duplicates_are_found() {
     let counts =
         strace::count(threads, &pipeline_path(), &job.args(&dir.path().join("counted")), &dir.path().join("log"));
     for (call, count) in counts {
-        for when in sampled(count, kills(60)) {
+        for when in sampled(count, kills(20)) {
             kill_at(&job, &wanted, Fault { threads, call, what: "signal=KILL", when });
         }
     }
