@@ -9,6 +9,7 @@ seconds a stage, peak resident memory, and the most disk that the work folder to
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import resource
@@ -32,12 +33,14 @@ def make(path, documents):
 
 
 def folder_bytes(folder):
+    """Bytes of all files below a folder in which tasks come and go meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            pass  # a task ended meanwhile
+    for parent, _, names in os.walk(folder):  # a folder that is gone is passed over
+        for name in names:
+            try:
+                total += os.stat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:
+                pass
     return total
 
 
