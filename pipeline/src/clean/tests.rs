@@ -134,32 +134,3 @@ fn a_text_made_to_be_slow_is_not() {
         assert!(start.elapsed() < Duration::from_secs(20), "{piece:?} took {:?}", start.elapsed());
     }
 }
-
-/// `cargo test --workspace --lib clean::tests::speed -- --ignored --nocapture`: MB/s of a core, a text that needs no
-/// change and one that does.
-#[test]
-#[ignore = "needs a quiet machine; a measurement, not a test"]
-fn speed() {
-    let zh =
-        "人工智能的发展经历了几十年的起伏，今天它已经走进了每个人的生活。研究者们认为，数据的质量决定了模型的上限。\n";
-    let en =
-        "The quality of data decides what a model can learn, and most of the work is in looking at it. It is slow.\n";
-    for (name, line) in [("zh", zh), ("en", en)] {
-        let text = line.repeat(20);
-        let text = text.trim_end();
-        for set in ["usual", "privacy", "web", "usual,privacy"].into_iter().chain(CleanStep::ALL.map(CleanStep::name)) {
-            if set == "flagged_words" {
-                continue;
-            }
-            let cleaner = cleaner(set);
-            let _ = cleaned(&cleaner, text);
-            let start = Instant::now();
-            let mut bytes = 0;
-            while start.elapsed() < Duration::from_millis(200) {
-                bytes += text.len();
-                std::hint::black_box(cleaned(&cleaner, std::hint::black_box(text))).ok();
-            }
-            println!("{name} {set}: {:.0} MB/s", bytes as f64 / start.elapsed().as_secs_f64() / 1e6);
-        }
-    }
-}
