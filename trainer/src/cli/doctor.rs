@@ -2,16 +2,16 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::console::{duration, event, grouped};
+use super::throughput::measured_flops;
 use super::{Outcome, use_threads};
 use crate::config::ModelConfig;
 use crate::estimate;
 use crate::model::parameter_count;
-use crate::ops::gemm::{Matrix, On, Write as Destination, gemm};
 
 /// Arguments of `trainer doctor`.
 #[derive(Debug, clap::Args)]
@@ -79,25 +79,6 @@ fn nvidia() -> Option<String> {
     version.lines().next().map(|line| line.trim_start_matches("NVRM version:").trim().to_owned())
 }
 
-/// Floating-point operations a second in products of the size that training has, on all threads.
-fn measured_flops(time: Duration) -> f64 {
-    const SIZE: usize = 768;
-    let (a, b) = (vec![0.5f32; SIZE * SIZE], vec![0.25f32; SIZE * SIZE]);
-    let mut out = vec![0f32; SIZE * SIZE];
-    let mut product = || {
-        let (a, b) = (Matrix::dense(&a, SIZE, SIZE), Matrix::dense(&b, SIZE, SIZE));
-        gemm(&mut out, SIZE, Destination::Replace, a, b, On::AllThreads);
-    };
-    // The first starts the threads.
-    product();
-    let (started, mut products) = (Instant::now(), 0u32);
-    while started.elapsed() < time {
-        product();
-        products += 1;
-    }
-    f64::from(products) * 2.0 * (SIZE as f64).powi(3) / started.elapsed().as_secs_f64()
-}
-
 /// A preset, and whether it can be trained here.
 struct Fit {
     name: &'static str,
@@ -121,7 +102,7 @@ impl Machine {
             memory: memory(),
             disk: disk(&args.out),
             nvidia: nvidia(),
-            gflops: measured_flops(Duration::from_millis(500)) / 1e9,
+            gflops: measured_flops() / 1e9,
         }
     }
 
