@@ -1,5 +1,6 @@
 //! Text corpora in, training shards out.
 
+pub mod against;
 pub mod bpe;
 pub mod clean;
 pub mod cli;

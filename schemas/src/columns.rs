@@ -215,7 +215,8 @@ pub fn rejects_schema(columns: &[Column]) -> Schema {
 /// Schema of `duplicates/*.parquet`: one row a document that has a duplicate or is one, in input order.
 ///
 /// `cluster` is the same for a kept document and those dropped for it; `rule` and `similarity` are null for the kept one,
-/// and `similarity` (Jaccard, of shingles) where pairs were not verified.
+/// and `similarity` (Jaccard, of shingles) where pairs were not verified. `dataset` names the earlier dataset that holds
+/// a kept document; null for the dataset's own.
 pub fn duplicates_schema() -> Schema {
     Schema::new(vec![
         Field::new("cluster", DataType::Int64, false),
@@ -226,6 +227,22 @@ pub fn duplicates_schema() -> Schema {
         Field::new("kept", DataType::Boolean, false),
         Field::new("rule", DataType::Utf8, true),
         Field::new("similarity", DataType::Float64, true),
+        Field::new("dataset", DataType::Utf8, true),
+    ])
+}
+
+/// Schema of `keys/*.parquet`: the match keys of every document that was kept, in input order.
+///
+/// `hash` is the content hash (16 bytes, big-endian); `signature` the low 16 bits of each of its values (little-endian),
+/// null where near-duplicates were not looked for and for a text without shingles.
+pub fn keys_schema() -> Schema {
+    Schema::new(vec![
+        Field::new("doc_id", DataType::Utf8, false),
+        Field::new("source", DataType::Utf8, false),
+        Field::new("line", DataType::Int64, false),
+        Field::new("byte_offset", DataType::Int64, true),
+        Field::new("hash", DataType::Binary, false),
+        Field::new("signature", DataType::Binary, true),
     ])
 }
 

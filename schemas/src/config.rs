@@ -427,6 +427,10 @@ pub struct Dedup {
     pub keep: String,
     /// What exact duplicates may differ in.
     pub normalize: Vec<Normalize>,
+    /// Folders of earlier datasets: a document that one of them holds, by its `keys/`, is dropped. In a dataset's copy
+    /// `NAME@sha256:MANIFEST_HASH`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<String>,
 }
 
 impl Default for Dedup {
@@ -439,6 +443,7 @@ impl Default for Dedup {
             cluster: Cluster::Star,
             keep: "first".to_owned(),
             normalize: Vec::new(),
+            against: Vec::new(),
         }
     }
 }
@@ -531,11 +536,13 @@ pub struct Output {
     pub shard_tokens: u64,
     /// Whether `data/` is written.
     pub parquet: bool,
+    /// Whether `keys/` is written: what a later run needs to drop documents that this dataset holds.
+    pub keys: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Output { shard_tokens: 100_000_000, parquet: true }
+        Output { shard_tokens: 100_000_000, parquet: true, keys: true }
     }
 }
 

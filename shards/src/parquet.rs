@@ -300,7 +300,9 @@ fn token_column(builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPro
 fn scalar_column(builder: WriterPropertiesBuilder, name: &str) -> WriterPropertiesBuilder {
     let path = ColumnPath::new(vec![name.to_owned()]);
     match name {
-        "text" | "doc_id" | "raw" | "value" => builder.set_column_dictionary_enabled(path, false),
+        "text" | "doc_id" | "raw" | "value" | "hash" | "signature" => {
+            builder.set_column_dictionary_enabled(path, false)
+        }
         "line" | "byte_offset" | "token_offset" | "n_tokens" | "n_chars" => builder
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),

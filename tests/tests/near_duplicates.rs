@@ -1,55 +1,21 @@
 //! `--dedup minhash`: against brute force, and the same whatever the machine does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tests::args;
-use tests::corpus::{Noise, corpora, temp_dir, tokenizer, write};
+use tests::corpus::{corpora, temp_dir, tokenizer};
 use tests::dataset::Dataset;
+use tests::families::{input_of, made_texts};
 use tests::jaccard;
 use tests::program::pipeline;
 use tests::table::{self, Row};
+use tests::tasks;
 use tests::tree::{assert_same_tree, dataset_tree};
 
 const THRESHOLD: f64 = 0.8;
-
-/// Texts in families: an original of English, Chinese or mixed words, and versions that each change a little of the one
-/// before. Families are laid one into the other, so that members lie far apart.
-fn made_texts(families: usize, seed: u64) -> Vec<String> {
-    let mut noise = Noise(seed);
-    let mut rounds: Vec<Vec<String>> = vec![Vec::new(); 9];
-    for family in 0..families {
-        let words = [3, 20, 100, 300, 600][noise.below(5) as usize] + noise.below(20) as usize;
-        let mut text: Vec<String> = (0..words).map(|_| word(&mut noise, family % 3)).collect();
-        for round in &mut rounds {
-            round.push(text.join(if family % 3 == 1 { "" } else { " " }));
-            for _ in 0..(words as u64 + noise.below(150)) / 150 {
-                let at = noise.below(words as u64) as usize;
-                text[at] = word(&mut noise, family % 3);
-            }
-        }
-    }
-    rounds.concat()
-}
-
-fn word(noise: &mut Noise, language: usize) -> String {
-    match (language, noise.below(2)) {
-        (0, _) | (2, 0) => format!("w{}", noise.below(3_000)),
-        _ => char::from_u32(0x4E00 + noise.below(3_000) as u32).expect("a Han character").to_string(),
-    }
-}
-
-fn input_of(dir: &Path, texts: &[String]) -> PathBuf {
-    let mut lines = String::new();
-    for (id, text) in texts.iter().enumerate() {
-        let score = (id * 7_919) % 1_000;
-        writeln!(lines, "{}", json!({"text": text, "id": id.to_string(), "score": score})).expect("a line");
-    }
-    write(dir, "texts.jsonl", lines.as_bytes())
-}
 
 /// Runs with `--dedup minhash` and returns the dataset's folder.
 fn run(input: &Path, dir: &Path, flags: &[&str]) -> PathBuf {
@@ -248,19 +214,8 @@ fn one_by_one(input: &Path, dir: &Path) -> tests::tree::Tree {
     let out = dir.join("out");
     let plan =
         args!["plan", input, "--tokenizer", tokenizer(), "--out", &out, "--dedup", "minhash", "--val-fraction", "0.05"];
-    pipeline([plan, args!["--keep", "score desc", "--threads", "2", "--memory", "112MiB"]].concat()).ok();
-    loop {
-        let status = pipeline(args!["status", &out, "--json"]).ok();
-        let status: Value = serde_json::from_str(status.stdout.lines().last().unwrap_or_default()).expect("an event");
-        let stages = status["stages"].as_array().expect("stages");
-        let open = stages.iter().find(|stage| stage["missing"].as_array().is_some_and(|missing| !missing.is_empty()));
-        let Some(stage) = open else { break };
-        let name = stage["stage"].as_str().expect("a name");
-        for rank in stage["missing"].as_array().expect("ranks").iter().rev() {
-            pipeline(args!["task", "--run", &out, "--stage", name, "--rank", rank.to_string()]).ok();
-        }
-    }
-    pipeline(args!["task", "--run", &out, "--stage", "commit"]).ok();
+    let flags = args!["--keep", "score desc", "--threads", "2", "--memory", "112MiB"];
+    tasks::one_by_one([plan, flags].concat(), &out);
     dataset_tree(&out)
 }
 

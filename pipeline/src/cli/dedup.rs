@@ -27,6 +27,9 @@ pub(super) struct DedupArgs {
     /// What exact duplicates may differ in
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = ["case", "whitespace", "punctuation", "width"])]
     normalize: Vec<String>,
+    /// Earlier datasets: a document that one of them holds, by its keys/, is dropped
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    against: Vec<String>,
     /// Believe match keys: do not compare the shingles of pairs
     #[arg(long)]
     no_verify: bool,
@@ -41,6 +44,9 @@ impl DedupArgs {
         set(&mut dedup.keep, self.keep.clone());
         set(&mut dedup.cluster, named::<Cluster>(self.cluster.as_ref()));
         dedup.verify &= !self.no_verify;
+        if !self.against.is_empty() {
+            dedup.against = self.against.clone();
+        }
         let steps: Vec<Normalize> = self.normalize.iter().filter_map(|step| named(Some(step))).collect();
         if !steps.is_empty() {
             dedup.normalize = steps;

@@ -167,6 +167,9 @@ struct WriteArgs {
     /// Write no data/*.parquet
     #[arg(long)]
     no_parquet: bool,
+    /// Write no keys/*.parquet, which a later run with --against needs
+    #[arg(long)]
+    no_keys: bool,
 }
 
 /// Sets a value where the flag was given.
@@ -260,6 +263,7 @@ impl Args {
         set(&mut config.order.seed, flags.seed);
         set(&mut config.output.shard_tokens, flags.shard_tokens);
         config.output.parquet &= !flags.no_parquet;
+        config.output.keys &= !flags.no_keys;
     }
 }
 

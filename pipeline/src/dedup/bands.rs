@@ -40,13 +40,15 @@ impl Bands {
         (self.bands * self.rows) as usize
     }
 
-    /// The match keys of a signature: one a band, told apart by the band's number.
+    /// The match keys of a signature: one a band, told apart by the band's number. Of each value the low 16 bits count
+    /// (b-bit minwise hashing, Li and König 2010), which are all that `keys/` holds of it: unlike values agree in them
+    /// with a chance of 2^-16.
     pub fn keys<'a>(&self, signature: &'a [u32]) -> impl Iterator<Item = u64> + use<'a> {
         signature.chunks_exact(self.rows as usize).enumerate().map(|(band, values)| {
-            let mut bytes = [0_u8; SIGNATURE_VALUES_MAX as usize * 4];
-            let slots = bytes.as_chunks_mut::<4>().0.iter_mut();
-            slots.zip(values).for_each(|(slot, value)| *slot = value.to_le_bytes());
-            xxh3_64_with_seed(bytes.get(..values.len() * 4).unwrap_or_default(), band as u64)
+            let mut bytes = [0_u8; SIGNATURE_VALUES_MAX as usize * 2];
+            let slots = bytes.as_chunks_mut::<2>().0.iter_mut();
+            slots.zip(values).for_each(|(slot, value)| *slot = (*value as u16).to_le_bytes());
+            xxh3_64_with_seed(bytes.get(..values.len() * 2).unwrap_or_default(), band as u64)
         })
     }
 

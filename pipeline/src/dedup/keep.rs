@@ -55,11 +55,12 @@ impl Keep {
         }
     }
 
-    /// Priority of a document, by its code points and the lexeme of the policy's column.
+    /// Priority of a document, by its code points and the lexeme of the policy's column. None is 0: that is the priority
+    /// of a document of an earlier dataset, which stays whatever the policy says.
     pub fn priority(&self, n_chars: u64, lexeme: Option<&str>) -> u64 {
         match self {
-            Keep::First => 0,
-            Keep::Longest => !n_chars,
+            Keep::First => 1,
+            Keep::Longest => !n_chars.min(u64::MAX - 1),
             Keep::Column { descending, .. } => {
                 let number = lexeme.and_then(|lexeme| lexeme.parse::<f64>().ok()).filter(|number| !number.is_nan());
                 number.map_or(u64::MAX, |number| ordered_bits(if *descending { -number } else { number }))

@@ -30,7 +30,7 @@ fn execute_tasks(run: &Run, stage: &dyn Stage, missing: Vec<usize>) -> Result<()
     let (total, unit) = stage.work(run);
     let clock = run.progress.begin(stage.name(), missing.len(), total, unit);
     let team = Team { missing, next: AtomicUsize::new(0), ended: AtomicUsize::new(0), failure: Mutex::new(None) };
-    let tasks_at_once = run.tasks_at_once(stage.task_bytes());
+    let tasks_at_once = run.tasks_at_once(stage.task_bytes(run));
     run.pool.broadcast(|thread| team.work(run, stage, unit, thread.index() < tasks_at_once));
     run.progress.end(clock);
     match team.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::memory;
 use super::run::all_cores;
+use crate::against::{self, Earlier};
 use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
@@ -41,6 +42,11 @@ pub struct Plan {
     /// The datasets it is made from, where it is made from datasets; parts are then their Parquet files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub derived: Option<Derived>,
+    /// The earlier datasets whose documents are dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<Earlier>,
+    /// Threads of the machine that planned: what must be the same in every task is reckoned by them.
+    pub threads: usize,
     /// Memory limit in bytes.
     pub memory: u64,
     /// What the person should know before work starts.
@@ -89,16 +95,41 @@ impl Plan {
             None => Measures::load(&config.measure)?.canonical().clone(),
             Some(_) => config.measure.clone(),
         };
-        let config_toml = settings::canonical(&config, &measure, encoder.hash(), &bos, &eos)?;
+        let against = match config.derive {
+            None => against::open(&config.dedup)?,
+            Some(_) => Vec::new(),
+        };
+        let mut named = config.clone();
+        if config.derive.is_none() {
+            named.dedup.against = against.iter().map(Earlier::identity).collect();
+        }
+        let config_toml = settings::canonical(&named, &measure, encoder.hash(), &bos, &eos)?;
         let identity = identity(&config_toml, &inputs);
         let notes = encoder.notes().to_vec();
         let dataset = dataset.to_owned();
-        Ok(Plan { dataset, config, config_toml, identity, inputs, parts, derived: None, memory, notes })
+        Ok(Plan {
+            dataset,
+            config,
+            config_toml,
+            identity,
+            inputs,
+            parts,
+            derived: None,
+            against,
+            threads,
+            memory,
+            notes,
+        })
     }
 
     /// Whether the run looks for duplicates; in what is made from datasets they were looked for already.
     pub fn finds_duplicates(&self) -> bool {
         self.config.dedup.method != DedupMethod::None && self.derived.is_none()
+    }
+
+    /// Whether the dataset keeps the match keys of its documents.
+    pub fn keeps_keys(&self) -> bool {
+        self.finds_duplicates() && self.config.output.keys
     }
 
     /// How near-duplicates are looked for, if they are. The section was checked when the plan was made.

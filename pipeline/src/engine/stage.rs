@@ -22,7 +22,7 @@ pub trait Stage: Sync {
     }
 
     /// What one of its tasks holds when it works on one item at a time, in bytes: as many tasks run at once as fit.
-    fn task_bytes(&self) -> u64 {
+    fn task_bytes(&self, _run: &Run) -> u64 {
         16 << 20
     }
 

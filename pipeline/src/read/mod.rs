@@ -19,7 +19,7 @@ mod fault;
 pub mod inputs;
 mod items;
 pub mod json;
-mod labels;
+pub mod labels;
 mod lines;
 mod options;
 mod parquet;

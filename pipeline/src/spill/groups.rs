@@ -4,6 +4,7 @@ use super::wire::{Cursor, put_bytes, put_u32, put_u64};
 use crate::spill::losers::Likeness;
 
 const NONE: u64 = u64::MAX;
+const OWN: u32 = u32::MAX;
 const KEPT: u8 = 0;
 const EXACT: u8 = 1;
 const NEAR: u8 = 2;
@@ -16,8 +17,10 @@ pub struct Member {
     pub cluster: u64,
     /// Its id.
     pub doc_id: String,
-    /// Position of its input among the inputs.
-    pub input: u32,
+    /// Position of the earlier dataset that holds it; None where it is one of the run's own.
+    pub dataset: Option<u32>,
+    /// Its input.
+    pub source: String,
     /// Line of its input, from 1.
     pub line: u64,
     /// Offset in the decompressed stream; None for Parquet.
@@ -30,7 +33,8 @@ pub struct Member {
 pub fn put(out: &mut Vec<u8>, member: &Member) {
     put_u64(out, member.cluster);
     put_bytes(out, member.doc_id.as_bytes());
-    put_u32(out, member.input);
+    put_u32(out, member.dataset.unwrap_or(OWN));
+    put_bytes(out, member.source.as_bytes());
     put_u64(out, member.line);
     put_u64(out, member.byte_offset.unwrap_or(NONE));
     let (kind, bits) = match member.likeness {
@@ -48,7 +52,8 @@ pub fn decode(payload: &[u8]) -> Option<Vec<Member>> {
     let mut cursor = Cursor::new(payload);
     let mut members = Vec::new();
     while let Some(cluster) = cursor.u64() {
-        let (doc_id, input, line) = (cursor.string()?, cursor.u32()?, cursor.u64()?);
+        let (doc_id, dataset) = (cursor.string()?, Some(cursor.u32()?).filter(|dataset| *dataset != OWN));
+        let (source, line) = (cursor.string()?, cursor.u64()?);
         let byte_offset = Some(cursor.u64()?).filter(|offset| *offset != NONE);
         let (kind, bits) = (cursor.byte()?, cursor.u64()?);
         let likeness = match kind {
@@ -58,7 +63,7 @@ pub fn decode(payload: &[u8]) -> Option<Vec<Member>> {
             UNVERIFIED => Some(Likeness::Unverified),
             _ => return None,
         };
-        members.push(Member { cluster, doc_id, input, line, byte_offset, likeness });
+        members.push(Member { cluster, doc_id, dataset, source, line, byte_offset, likeness });
     }
     Some(members)
 }
@@ -72,7 +77,8 @@ mod tests {
         let member = |likeness: Option<Likeness>| Member {
             cluster: 9,
             doc_id: "河".to_owned(),
-            input: 1,
+            dataset: likeness.map(|_| 3),
+            source: "a.jsonl".to_owned(),
             line: 2,
             byte_offset: likeness.map(|_| 77),
             likeness,

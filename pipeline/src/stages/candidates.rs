@@ -10,6 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use super::against;
 use super::read::no_such_rank;
 use super::signatures::bands_file;
 use crate::dedup::keep::Rank;
@@ -65,13 +66,17 @@ impl Stage for CandidatesStage {
         let mut wanted = ParcelWriter::<2>::create(&run.task_file(NAME, rank, "wanted"), memory)?;
         let mut done = CandidatesDone { buckets: table.slots.len() as u64, pairs: 0 };
         let mut found = Vec::new();
+        let own = run.layout()?.chunks.len() as u32;
         each_key(run, &range, |hash, document| {
             table.link(hash, document, |pair| found.push(pair));
             done.pairs += found.len() as u64;
             found.drain(..).try_for_each(|pair: Pair| {
                 let (from, to) = (chunk_and_row(pair.worse).0, chunk_and_row(pair.better).0);
+                if from >= own {
+                    return Ok(()); // two documents of earlier datasets
+                }
                 pairs.push(from, [pair.better, pair.worse])?;
-                wanted.push(to, [pair.better, u64::from(from)])
+                if to < own { wanted.push(to, [pair.better, u64::from(from)]) } else { Ok(()) }
             })
         })?;
         pairs.finish()?;
@@ -91,16 +96,19 @@ pub(super) fn records_for(run: &Run, kind: &str, chunk: usize) -> Result<Vec<Rec
     Ok(records)
 }
 
-/// Calls `each` for every key of a range of partitions and the document that has it, chunk by chunk in input order.
+/// Calls `each` for every key of a range of partitions and the document that has it: those of earlier datasets, then
+/// chunk by chunk in input order.
 fn each_key(
     run: &Run,
     range: &std::ops::Range<usize>,
     mut each: impl FnMut(u64, Rank) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for chunk in 0..run.layout()?.chunks.len() {
+    let own = run.layout()?.chunks.len();
+    let earlier = (0..against::count(run)).map(|file| (own + file, against::bands_file(run, file)));
+    for (chunk, path) in earlier.chain((0..own).map(|chunk| (chunk, bands_file(run, chunk)))) {
         run.interrupt.check()?;
         let mut keys = Vec::new();
-        bandkeys::read(&bands_file(run, chunk), range.start, range.end, |key| keys.push(key))?;
+        bandkeys::read(&path, range.start, range.end, |key| keys.push(key))?;
         for key in keys {
             let document = number(chunk as u32, key.row);
             each(key.hash, Rank { priority: key.priority, document })?;
@@ -113,7 +121,8 @@ fn each_key(
 /// other threads hold other ranges.
 fn ranges(run: &Run) -> Result<usize, Error> {
     let bands = run.dedup.near.map_or(0, |near| u64::from(near.bands.bands));
-    let documents: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    let own: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    let documents = own + against::documents(run);
     let ranges = (documents * bands * SLOT_BYTES).div_ceil(run.plan.memory / 64).max(1) as usize;
     Ok(ranges.min(PARTITIONS))
 }

@@ -133,32 +133,40 @@ pub(super) fn states_after(run: &Run, round: usize, chunk: usize) -> Result<Vec<
     read_states(run, done.states)
 }
 
-/// What other chunks decided about the better partners of this one's documents.
-pub(super) struct Others(BTreeMap<u64, State>);
+/// What other chunks decided about the better partners of this one's documents. Those of earlier datasets stay.
+pub(super) struct Others {
+    /// The run's own chunks.
+    own: u32,
+    states: BTreeMap<u64, State>,
+}
 
 impl Others {
     /// Reads the states after a round, one chunk at a time; before the first round nothing is decided.
     pub(super) fn read(run: &Run, own: usize, round: Option<usize>, edges: &[Edge]) -> Result<Others, Error> {
-        let mut others = BTreeMap::new();
-        let Some(round) = round else { return Ok(Others(others)) };
+        let chunks = run.layout()?.chunks.len() as u32;
+        let mut others = Others { own: chunks, states: BTreeMap::new() };
+        let Some(round) = round else { return Ok(others) };
         let mut wanted: Vec<u64> = edges.iter().map(|edge| edge.better.number).collect();
         wanted.sort_unstable();
         wanted.dedup();
         for group in wanted.chunk_by(|left, right| chunk_and_row(*left).0 == chunk_and_row(*right).0) {
             let Some(chunk) = group.first().map(|number| chunk_and_row(*number).0 as usize) else { continue };
-            if chunk == own {
+            if chunk == own || chunk >= chunks as usize {
                 continue;
             }
             let states = states_after(run, round, chunk)?;
-            others.extend(group.iter().map(|number| {
+            others.states.extend(group.iter().map(|number| {
                 (*number, states.get(chunk_and_row(*number).1 as usize).copied().unwrap_or(State::Open))
             }));
         }
-        Ok(Others(others))
+        Ok(others)
     }
 
     pub(super) fn state(&self, number: u64) -> State {
-        self.0.get(&number).copied().unwrap_or(State::Open)
+        if chunk_and_row(number).0 >= self.own {
+            return State::Kept;
+        }
+        self.states.get(&number).copied().unwrap_or(State::Open)
     }
 }
 
@@ -217,11 +225,22 @@ mod tests {
         Edge { row, better, similarity_bits: 0 }
     }
 
+    fn others<const N: usize>(states: [(u64, State); N]) -> Others {
+        Others { own: 9, states: states.into() }
+    }
+
+    #[test]
+    fn a_document_of_an_earlier_dataset_stays() {
+        let mut states = vec![State::Open; 2];
+        decide(0, &[edge(0, 9, 3), edge(1, 0, 0)], &others([]), &mut states);
+        assert_eq!(states, [State::Dropped, State::Kept]);
+    }
+
     #[test]
     fn a_chain_keeps_every_second_document() {
         let edges: Vec<Edge> = (1..6).map(|row| edge(row, 0, row - 1)).collect();
         let mut states = vec![State::Open; 6];
-        decide(0, &edges, &Others(BTreeMap::new()), &mut states);
+        decide(0, &edges, &others([]), &mut states);
         let kept = |row: usize| if row.is_multiple_of(2) { State::Kept } else { State::Dropped };
         assert_eq!(states, (0..6).map(kept).collect::<Vec<_>>());
     }
@@ -230,7 +249,7 @@ mod tests {
     fn a_better_document_may_come_later() {
         let edges = [edge(0, 0, 2), edge(1, 0, 0)];
         let mut states = vec![State::Open; 3];
-        decide(0, &edges, &Others(BTreeMap::new()), &mut states);
+        decide(0, &edges, &others([]), &mut states);
         assert_eq!(states, [State::Dropped, State::Kept, State::Kept]);
     }
 
@@ -238,9 +257,9 @@ mod tests {
     fn what_hangs_on_another_chunk_waits_for_it() {
         let edges = [edge(0, 7, 3), edge(1, 0, 0)];
         let mut states = vec![State::Open; 2];
-        decide(0, &edges, &Others(BTreeMap::new()), &mut states);
+        decide(0, &edges, &others([]), &mut states);
         assert_eq!(states, [State::Open; 2]);
-        decide(0, &edges, &Others([(number(7, 3), State::Kept)].into()), &mut states);
+        decide(0, &edges, &others([(number(7, 3), State::Kept)]), &mut states);
         assert_eq!(states, [State::Dropped, State::Kept]);
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use shards::commit::{sha256_hex, write_atomic};
 
 use super::duplicates;
+use super::keys;
 use super::order::{self, OrderDone};
 use super::rejects::{self, RejectsDone};
 use super::report;
@@ -94,7 +95,7 @@ pub fn clear(run: &Run, seconds: f64) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
     text.push('\n');
     write_atomic(run.plan.dataset.join("run").join("run.json"), text.as_bytes())?;
-    for folder in ["", "tokens", "data", "rejects", duplicates::NAME] {
+    for folder in ["", "tokens", "data", "rejects", duplicates::NAME, keys::NAME] {
         remove_leftovers(&run.plan.dataset.join(folder))?;
     }
     // The plan goes before the markers: without it, and with a manifest, a rerun finds the work done.
@@ -145,6 +146,9 @@ fn shard_files(run: &Run, order: &OrderDone) -> Result<Vec<FileEntry>, Error> {
     }
     if run.plan.finds_duplicates() {
         files.extend(duplicates::files(run)?);
+    }
+    if run.plan.keeps_keys() {
+        files.extend(keys::files(run)?);
     }
     Ok(files)
 }

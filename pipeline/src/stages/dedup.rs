@@ -5,11 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::against;
 use super::read::no_such_rank;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
-use crate::spill::keys::{KeyReader, LocalDuplicate, PARTITIONS};
+use crate::spill::keys::{Key, KeyReader, LocalDuplicate, PARTITIONS};
 use crate::spill::losers::{self, Keeper, Likeness, Loser, number};
 
 /// Name of the stage.
@@ -39,6 +40,11 @@ impl Stage for DedupStage {
         ranges(run)
     }
 
+    fn task_bytes(&self, run: &Run) -> u64 {
+        let range = keys(run).and_then(|keys| Ok(keys * ENTRY_BYTES / ranges(run)? as u64)).unwrap_or_default();
+        range * 9 / 8 + (4 << 20)
+    }
+
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
         let ranks = ranges(run)?;
         if rank >= ranks {
@@ -61,8 +67,17 @@ impl Stage for DedupStage {
                 });
             })?;
         }
+        let own = run.layout()?.chunks.len() as u32;
+        for file in 0..against::count(run) {
+            run.interrupt.check()?;
+            let chunk = own + file as u32;
+            KeyReader::open(&against::keys_file(run, file))?.partitions(first, last, |key| {
+                let Key { hash, priority, row, place } = key;
+                entries.push(Entry { hash, priority, chunk, row, place, part: 0 });
+            })?;
+        }
         entries.sort_unstable();
-        let mut found = find_losers(&entries);
+        let mut found = find_losers(&entries, own);
         losers::write(&run.task_file(NAME, rank, "losers"), &mut found)?;
         run.mark_done(NAME, rank, &DedupDone { keys: entries.len() as u64, losers: found.len() as u64 })
     }
@@ -79,12 +94,13 @@ struct Entry {
     part: u32,
 }
 
-fn find_losers(entries: &[Entry]) -> Vec<Loser> {
+/// Every document of the `own` chunks that is not the best of its hash.
+fn find_losers(entries: &[Entry], own: u32) -> Vec<Loser> {
     let mut losers = Vec::new();
     for group in entries.chunk_by(|left, right| left.hash == right.hash) {
         let Some((best, rest)) = group.split_first() else { continue };
         let keeper = Keeper { number: number(best.chunk, best.row), part: best.part, place: best.place };
-        losers.extend(rest.iter().map(|entry| Loser {
+        losers.extend(rest.iter().filter(|entry| entry.chunk < own).map(|entry| Loser {
             chunk: entry.chunk,
             row: entry.row,
             keeper,
@@ -94,12 +110,16 @@ fn find_losers(entries: &[Entry]) -> Vec<Loser> {
     losers
 }
 
-/// How many hash ranges: so many that each fits into a sixteenth of the memory limit, whatever the machine.
+/// How many hash ranges: so many that each fits into a sixty-fourth of the memory limit, whatever the machine; as many at
+/// once as fit are worked on.
 fn ranges(run: &Run) -> Result<usize, Error> {
-    let keys: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
-    let range_bytes = run.plan.memory / 16;
-    let ranges = (keys * ENTRY_BYTES).div_ceil(range_bytes).max(1) as usize;
+    let ranges = (keys(run)? * ENTRY_BYTES).div_ceil(run.plan.memory / 64).max(1) as usize;
     Ok(ranges.min(PARTITIONS))
+}
+
+fn keys(run: &Run) -> Result<u64, Error> {
+    let own: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
+    Ok(own + against::documents(run))
 }
 
 /// The exact duplicates of a chunk, in order of rows. Their keeper may yet go as a near-duplicate.
@@ -139,7 +159,7 @@ mod tests {
     fn the_first_in_input_order_is_kept() {
         let mut entries = [entry(7, 2, 0), entry(7, 1, 9), entry(8, 0, 0), entry(7, 1, 3)];
         entries.sort_unstable();
-        let losers = find_losers(&entries);
+        let losers = find_losers(&entries, 9);
         assert_eq!(losers.iter().map(|loser| (loser.chunk, loser.row)).collect::<Vec<_>>(), [(1, 9), (2, 0)]);
         assert!(losers.iter().all(|loser| loser.keeper.part == 1 && loser.keeper.place == 3));
     }
@@ -148,8 +168,20 @@ mod tests {
     fn the_keep_policy_comes_before_input_order() {
         let mut entries = [Entry { priority: 1, ..entry(7, 0, 0) }, entry(7, 1, 9)];
         entries.sort_unstable();
-        let losers = find_losers(&entries);
+        let losers = find_losers(&entries, 9);
         assert_eq!((losers[0].chunk, losers[0].keeper.number), (0, number(1, 9)));
+    }
+
+    #[test]
+    fn a_document_of_an_earlier_dataset_stays_and_is_no_loser() {
+        let earlier = |chunk| Entry { priority: 0, ..entry(7, chunk, 5) };
+        let mut entries = [Entry { priority: 1, ..entry(7, 0, 0) }, earlier(3), earlier(2)];
+        entries.sort_unstable();
+        let losers = find_losers(&entries, 2);
+        assert_eq!(
+            losers.iter().map(|loser| (loser.chunk, loser.keeper.number)).collect::<Vec<_>>(),
+            [(0, number(2, 5))]
+        );
     }
 
     #[test]

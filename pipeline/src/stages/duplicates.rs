@@ -1,4 +1,5 @@
-//! The duplicates stage: one task a file of `duplicates/`; every member of a cluster, in input order.
+//! The duplicates stage: one task a file of `duplicates/`; every member of a cluster, in input order, those of earlier
+//! datasets last.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use schemas::rule::{RULE_EXACT, RULE_NEAR};
 use serde::{Deserialize, Serialize};
 use shards::parquet::DataFile;
 
-use super::groups::{self, GroupsDone};
+use super::groups::{self, GroupsDone, GroupsStage};
 use super::read::no_such_rank;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
@@ -78,10 +79,10 @@ pub(super) fn files(run: &Run) -> Result<Vec<FileEntry>, Error> {
     ranks.map(|rank| Ok(run.marker::<DuplicatesDone>(NAME, rank)?.file)).collect()
 }
 
-/// Members of each chunk.
+/// Members of each chunk and of each file of an earlier dataset.
 fn counts(run: &Run) -> Result<Vec<u64>, Error> {
-    let chunks = 0..run.layout()?.chunks.len();
-    chunks.map(|chunk| Ok(run.marker::<GroupsDone>(groups::NAME, chunk)?.members)).collect()
+    let ranks = 0..GroupsStage.ranks(run)?;
+    ranks.map(|rank| Ok(run.marker::<GroupsDone>(groups::NAME, rank)?.members)).collect()
 }
 
 /// Members of all chunks, from one on.
@@ -112,7 +113,7 @@ impl<'a> Stream<'a> {
                 return Ok(Some(member));
             }
             let Some(frames) = &mut self.frames else {
-                if self.next_chunk >= self.run.layout()?.chunks.len() {
+                if self.next_chunk >= GroupsStage.ranks(self.run)? {
                     return Ok(None);
                 }
                 self.frames = Some(FrameReader::open(&self.run.task_file(groups::NAME, self.next_chunk, "members"))?);
@@ -141,10 +142,12 @@ impl<'a> Stream<'a> {
 }
 
 fn batch(run: &Run, members: &[Member]) -> Result<RecordBatch, Error> {
-    let (mut ids, mut sources, mut rules) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let [mut ids, mut sources, mut rules, mut datasets] = std::array::from_fn(|_| StringBuilder::new());
     for member in members {
         ids.append_value(&member.doc_id);
-        sources.append_value(run.plan.inputs.get(member.input as usize).map_or("", |input| &input.label));
+        sources.append_value(&member.source);
+        let dataset = member.dataset.and_then(|dataset| run.plan.against.get(dataset as usize));
+        datasets.append_option(dataset.map(|earlier| earlier.name.as_str()));
         rules.append_option(member.likeness.map(rule));
     }
     let clusters = members.iter().map(|member| member.cluster as i64);
@@ -161,6 +164,7 @@ fn batch(run: &Run, members: &[Member]) -> Result<RecordBatch, Error> {
         Arc::new(BooleanArray::from(kept)),
         Arc::new(rules.finish()),
         Arc::new(similarities.collect::<Float64Array>()),
+        Arc::new(datasets.finish()),
     ];
     Ok(RecordBatch::try_new(Arc::new(duplicates_schema()), arrays)?)
 }

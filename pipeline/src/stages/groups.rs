@@ -1,9 +1,10 @@
-//! The groups stage: one task a chunk; its members of clusters, kept and dropped, on their way to `duplicates/`.
+//! The groups stage: one task a chunk, then one a file of an earlier dataset; its members of clusters, kept and dropped, on their way to `duplicates/`.
 //!
 //! File: `RANK.members`.
 
 use serde::{Deserialize, Serialize};
 
+use super::against::{self, Lookup, Name};
 use super::losers::{keepers_of, losers_of};
 use super::read::no_such_rank;
 use super::table::doc_id;
@@ -18,6 +19,8 @@ use crate::spill::losers::{Likeness, chunk_and_row, number};
 
 /// Name of the stage.
 pub const NAME: &str = "groups";
+
+const FRAME_MEMBERS: usize = 1 << 12;
 
 /// The groups stage.
 pub struct GroupsStage;
@@ -35,12 +38,12 @@ impl Stage for GroupsStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        Ok(run.layout()?.chunks.len())
+        Ok(run.layout()?.chunks.len() + against::count(run))
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
         let layout = run.layout()?;
-        let Some(chunk) = layout.chunks.get(rank) else { return Err(no_such_rank(NAME, rank, layout.chunks.len())) };
+        let Some(chunk) = layout.chunks.get(rank) else { return earlier(run, rank) };
         let bases = first_documents(run)?;
         let line_base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
         let found = roles(run, rank)?;
@@ -66,7 +69,8 @@ impl Stage for GroupsStage {
                     &Member {
                         cluster: base + u64::from(kept),
                         doc_id: doc_id(&block, parts, id, || place_name(source, line, &origin)),
-                        input: origin.input,
+                        dataset: None,
+                        source: source.to_owned(),
                         line,
                         byte_offset: origin.byte_offset,
                         likeness: role.likeness,
@@ -78,6 +82,32 @@ impl Stage for GroupsStage {
         members.finish()?;
         run.mark_done(NAME, rank, &GroupsDone { members: rows.len() as u64 })
     }
+}
+
+/// The documents of a file of an earlier dataset that others go for.
+fn earlier(run: &Run, rank: usize) -> Result<(), Error> {
+    let (own, ranks) = (run.layout()?.chunks.len(), GroupsStage.ranks(run)?);
+    if rank >= ranks {
+        return Err(no_such_rank(NAME, rank, ranks));
+    }
+    let base = first_documents(run)?.get(rank).copied().unwrap_or_default();
+    let rows = keepers_of(run, rank)?;
+    let mut names = Lookup::names(run);
+    let mut members = FrameWriter::create(&run.task_file(NAME, rank, "members"))?;
+    for group in rows.chunks(FRAME_MEMBERS) {
+        run.interrupt.check()?;
+        let mut payload = Vec::new();
+        for row in group {
+            let name = names.name(rank - own, *row)?;
+            let cluster = base + u64::from(*row);
+            let dataset = Some(name.dataset as u32);
+            let Name { doc_id, source, line, byte_offset, .. } = name;
+            groups::put(&mut payload, &Member { cluster, doc_id, dataset, source, line, byte_offset, likeness: None });
+        }
+        members.push(&payload)?;
+    }
+    members.finish()?;
+    run.mark_done(NAME, rank, &GroupsDone { members: rows.len() as u64 })
 }
 
 /// A row and what it is in its cluster.
@@ -100,13 +130,13 @@ fn roles(run: &Run, chunk: usize) -> Result<Vec<Role>, Error> {
     Ok(roles)
 }
 
-/// Documents before each chunk: how a document is counted whatever the chunks are.
+/// Documents before each chunk: how a document is counted whatever the chunks are. Those of earlier datasets follow.
 fn first_documents(run: &Run) -> Result<Vec<u64>, Error> {
     let mut next = 0;
-    let chunks = run.layout()?.chunks.iter();
-    let before = chunks.map(|chunk| {
-        next += u64::from(chunk.rows);
-        next - u64::from(chunk.rows)
+    let own = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows));
+    let before = own.chain(against::files(run).map(|(_, file)| file.documents)).map(|documents| {
+        next += documents;
+        next - documents
     });
     Ok(before.collect())
 }

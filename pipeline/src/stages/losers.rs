@@ -61,10 +61,14 @@ impl Stage for LosersStage {
 
 /// Where the keeper of an exact duplicate goes itself, the document goes for what its keeper goes for.
 fn follow(run: &Run, losers: &mut [Loser]) -> Result<(), Error> {
+    let own = run.layout()?.chunks.len();
     losers.sort_unstable_by_key(|loser| loser.keeper.number);
     let home = |loser: &Loser| chunk_and_row(loser.keeper.number).0;
     for group in losers.chunk_by_mut(|left, right| home(left) == home(right)) {
         let Some(chunk) = group.first().map(home) else { continue };
+        if chunk as usize >= own {
+            break; // documents of earlier datasets stay
+        }
         let near = near_losers_of(run, chunk as usize)?;
         for loser in group {
             let row = chunk_and_row(loser.keeper.number).1;
@@ -84,7 +88,7 @@ pub(super) fn losers_of(run: &Run, chunk: usize) -> Result<Vec<Loser>, Error> {
     losers::read(&run.task_file(NAME, chunk, "losers"), chunk as u32)
 }
 
-/// The rows of a chunk that others go for, sorted.
+/// The rows of a chunk that others go for, sorted; a chunk beyond the run's own is a file of an earlier dataset.
 pub(super) fn keepers_of(run: &Run, chunk: usize) -> Result<Vec<u32>, Error> {
     let mut found: Vec<Record<1>> = Vec::new();
     for rank in 0..run.layout()?.chunks.len() {

@@ -1,12 +1,14 @@
-//! The stages of a run, in order: read, dedup, (signatures, candidates, texts, verify, cluster, settle,) losers, groups,
-//! duplicates, tokenize, (scatter, gather,) order, write, rejects, commit.
+//! The stages of a run, in order: read, (against,) dedup, (signatures, candidates, texts, verify, cluster, settle,)
+//! losers, groups, duplicates, keys, tokenize, (scatter, gather,) order, write, rejects, commit.
 //!
 //! - [`read`]: parse, clean, measure, filter, hash; one task a part of an input. Its output is cut into chunks.
 //!   Instead of it [`rows`], where a dataset is made from datasets: their rows and rejects.
+//! - [`against`]: only with `--against`; the match keys of earlier datasets.
 //! - [`dedup`]: one task a range of hashes; finds the documents that have an exact duplicate that stays.
 //! - Only with `--dedup minhash`: [`signatures`] (match keys), [`candidates`] (pairs that share one), [`texts`] (what is
 //!   needed to compare them), [`verify`] (pairs that are similar indeed), [`cluster`] (who stays), [`settle`] (for whom).
 //! - [`losers`]: one task a chunk; the documents that go, and what for. [`groups`], [`duplicates`]: clusters, written.
+//! - [`keys`]: the match keys of what is kept, for a later run.
 //! - [`tokenize`]: one task a chunk; ids of the kept documents.
 //! - [`shuffle`]: only with `--shuffle`; documents in the order of a hash. [`source`]: what the next two walk.
 //! - [`order`]: prefix sums over counts; fixes shards, files, rows, columns before anything final is written.
@@ -14,12 +16,14 @@
 //! - [`rejects`]: one task a file; what was not kept, and why.
 //! - [`commit`]: copies, checks the ledger, writes the manifest last.
 
+pub mod against;
 pub mod candidates;
 pub mod cluster;
 pub mod commit;
 pub mod dedup;
 pub mod duplicates;
 pub mod groups;
+pub mod keys;
 pub mod layout;
 pub mod losers;
 pub mod order;
@@ -48,6 +52,9 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
         if plan.derived.is_some() { Box::new(rows::RowsStage::default()) } else { Box::new(read::ReadStage) };
     let mut stages = vec![read];
     if plan.finds_duplicates() {
+        if !plan.against.is_empty() {
+            stages.push(Box::new(against::AgainstStage));
+        }
         stages.push(Box::new(dedup::DedupStage));
         if let Some(near) = plan.near() {
             push_near(&mut stages, near);
@@ -55,6 +62,9 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
         stages.push(Box::new(losers::LosersStage));
         stages.push(Box::new(groups::GroupsStage));
         stages.push(Box::new(duplicates::DuplicatesStage));
+        if plan.keeps_keys() {
+            stages.push(Box::new(keys::KeysStage));
+        }
     }
     stages.push(Box::new(tokenize::TokenizeStage));
     if plan.config.order.shuffle {

@@ -49,7 +49,7 @@ struct ScatterDone {
 /// Where a marker of the read stage cannot be read.
 pub fn buckets(run: &Run) -> Result<usize, Error> {
     let text: u64 = run.plan.inputs.iter().map(|input| input.bytes * if input.is_compressed() { 5 } else { 1 }).sum();
-    let share = run.plan.memory / 4 / run.threads() as u64;
+    let share = run.plan.memory / 4 / run.plan.threads.max(1) as u64;
     Ok((text * MEMORY_FACTOR).div_ceil(share).clamp(1, BUCKETS_MAX) as usize)
 }
 

@@ -8,6 +8,7 @@ use schemas::manifest::Split;
 use schemas::rule::STAGE_DEDUP;
 use serde::{Deserialize, Serialize};
 
+use super::against::{self, Lookup};
 use super::duplicates::rule;
 use super::losers::losers_of;
 use super::read::no_such_rank;
@@ -17,7 +18,7 @@ use crate::engine::stage::Stage;
 use crate::error::Error;
 use crate::spill::frame::{FrameReader, FrameWriter};
 use crate::spill::keys::unpack_place;
-use crate::spill::losers::{Likeness, Loser};
+use crate::spill::losers::{Likeness, Loser, chunk_and_row};
 use crate::spill::rows::{Rejection, RowBlock, RowParts, RowWriter};
 use crate::spill::tokens::{SideCounts, TokenWriter};
 use crate::tokenize::Scratch;
@@ -145,11 +146,12 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
     let mut rejects = RowWriter::default();
     let mut ids = Vec::new();
     let mut losers = item.losers.iter().peekable();
+    let mut names = Lookup::names(run);
     let mut near = 0;
     for (index, row) in block.rows.iter().enumerate() {
         if let Some(loser) = losers.next_if(|loser| loser.row as usize == index) {
             tokens.dropped();
-            let value = reason(run, loser)?;
+            let value = reason(run, &mut names, loser)?;
             let rule = rule(loser.likeness).to_owned();
             near += u64::from(loser.likeness != Likeness::Exact);
             let rejection = Some(Rejection { stage: STAGE_DEDUP.to_owned(), rule, value });
@@ -174,9 +176,17 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
     })
 }
 
-/// The document that is kept, and for a near-duplicate how similar the two are: `FILE@OFFSET similarity=0.8732`.
-fn reason(run: &Run, loser: &Loser) -> Result<String, Error> {
-    let keeper = keeper_name(run, loser)?;
+/// The document that is kept, and for a near-duplicate how similar the two are: `FILE@OFFSET similarity=0.8732`. One of an
+/// earlier dataset by its id there: `DATASET: ID similarity=0.8732`.
+fn reason<'a>(run: &'a Run, names: &mut Lookup<'a>, loser: &Loser) -> Result<String, Error> {
+    let keeper = match against::file_of(run, loser.keeper.number)? {
+        Some(file) => {
+            let name = names.name(file, chunk_and_row(loser.keeper.number).1)?;
+            let dataset = run.plan.against.get(name.dataset).map_or("?", |earlier| earlier.name.as_str());
+            format!("{dataset}: {}", name.doc_id)
+        }
+        None => keeper_name(run, loser)?,
+    };
     Ok(match loser.likeness {
         Likeness::Near(bits) => format!("{keeper} similarity={:.4}", f64::from_bits(bits)),
         Likeness::Exact | Likeness::Unverified => keeper,

@@ -59,7 +59,7 @@ impl Stage for WriteStage {
         Ok(run.marker::<OrderDone>(order::NAME, 0)?.shards.len())
     }
 
-    fn task_bytes(&self) -> u64 {
+    fn task_bytes(&self, _run: &Run) -> u64 {
         ROW_GROUP_FOOTPRINT
     }
 
