@@ -221,3 +221,62 @@ fn every_example_config_fits_its_sample() {
         assert_eq!(dataset.manifest["ledger"]["invalid"], serde_json::json!({}), "{name}");
     }
 }
+
+#[test]
+fn two_tokenizers_are_compared_by_language_and_where_none_is_named_by_script() {
+    let dir = temp_dir();
+    let small = dir.path().join("small");
+    let train = |out: &std::path::Path, size: &str| {
+        pipeline(args!["tokenizer", "train", example(), "--vocab-size", size, "--out", out, "--json"]).ok().stdout
+    };
+    train(&small, "400");
+    let lines = [
+        r#"{"text":"plain words of English","lang":"en"}"#,
+        r#"{"text":"other words","lang":"en"}"#,
+        r#"{"text":"no language is named here"}"#,
+        r#"{"text":"\u4e2d\u6587\u6587\u672c"}"#,
+    ];
+    let corpus = write(dir.path(), "corpus.jsonl", lines.join("\n").as_bytes());
+    let compare = |inputs: &[&std::path::Path]| {
+        let mut arguments = args!["tokenizer", "compare", &small, tokenizer(), "--json"];
+        arguments.extend(inputs.iter().map(|path| path.as_os_str().to_owned()));
+        serde_json::from_str::<serde_json::Value>(&pipeline(arguments).ok().stdout).expect("one event")
+    };
+    let event = compare(&[&corpus]);
+    let groups: Vec<String> = event["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .map(|group| format!("{} {} {}", group["by"], group["group"], group["documents"]).replace('"', ""))
+        .collect();
+    assert_eq!(groups, ["lang en 2", "script Han 1", "script Latin 1", "all all 4"]);
+    let all = &event["groups"][3];
+    let number = |key: &str| all[key].as_f64().expect("a number");
+    assert_eq!(number("bytes"), 22.0 + 11.0 + 25.0 + 12.0);
+    assert_eq!(number("tokens_a") * number("bytes_per_token_a"), number("bytes"));
+    assert_eq!(number("tokens_per_document_b") * 4.0, number("tokens_b"));
+    let vocabularies = compare(&[]);
+    assert_eq!((vocabularies["vocab_size_a"].as_u64(), &vocabularies["groups"]), (Some(400), &serde_json::json!([])));
+}
+
+#[test]
+fn a_corpus_of_more_distinct_words_than_memory_is_refused_and_threads_change_nothing() {
+    let dir = temp_dir();
+    let letters = |at: u64| (0..6).map(|place| char::from(b'a' + (at >> (4 * place) & 15) as u8)).collect::<String>();
+    let words: String = (0..400_000).map(|at| format!("{{\"text\":\"{}\"}}\n", letters(at))).collect();
+    let corpus = write(dir.path(), "corpus.jsonl", words.as_bytes());
+    let train = |out: &str, more: &[&str]| {
+        let mut arguments = args!["tokenizer", "train", &corpus, "--vocab-size", "300", "--out", dir.path().join(out)];
+        arguments.extend(more.iter().map(|argument| (*argument).into()));
+        pipeline(arguments)
+    };
+    train("none", &["--memory", "64MiB", "--threads", "1"])
+        .code_is(1)
+        .says("--memory allows")
+        .says("sample of the corpus");
+    let trained = |threads: &str| {
+        train(threads, &["--threads", threads]).ok();
+        fs::read(dir.path().join(threads).join("tokenizer.json")).expect("a tokenizer")
+    };
+    assert!(trained("1") == trained("3"));
+}

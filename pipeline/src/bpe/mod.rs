@@ -45,6 +45,7 @@ mod split;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
+pub mod train;
 mod trie;
 
 pub use definition::{Unrecognised, added_ids, byte_alphabet};

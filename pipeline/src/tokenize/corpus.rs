@@ -4,7 +4,7 @@ use std::path::Path;
 
 use schemas::config;
 
-use crate::read::{self, Input, Options, Reader, inputs};
+use crate::read::{self, Block, Input, Options, Reader, inputs};
 use crate::record::Records;
 
 /// Reads inputs one after another.
@@ -42,25 +42,40 @@ impl Corpus {
         self.bytes_done + self.reader.as_ref().map_or(0, Reader::bytes_read)
     }
 
-    /// The next block; None at the end of the last input.
+    /// The next block, parsed and counted; None at the end of the last input.
     ///
     /// # Errors
     /// What the operating system refuses.
     pub fn next_records(&mut self) -> Result<Option<Records>, read::Error> {
+        let records = self.next_block()?.map(|block| block.parse(&self.options));
+        if let Some(records) = &records {
+            self.invalid += records.invalid.len() as u64;
+            self.documents += records.documents.len() as u64;
+        }
+        Ok(records)
+    }
+
+    /// The next block, for other threads to parse with [`options`](Self::options) and count; None at the end.
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn next_block(&mut self) -> Result<Option<Block>, read::Error> {
         loop {
             if self.reader.is_none() && !self.open_next()? {
                 return Ok(None);
             }
             let block = self.reader.as_mut().map(Reader::next_block).transpose()?.flatten();
-            if let Some(block) = block {
-                let records = block.parse(&self.options);
-                self.invalid += records.invalid.len() as u64;
-                self.documents += records.documents.len() as u64;
-                return Ok(Some(records));
+            if block.is_some() {
+                return Ok(block);
             }
             self.bytes_done = self.bytes_read();
             self.reader = None;
         }
+    }
+
+    /// How blocks are parsed.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     fn open_next(&mut self) -> Result<bool, read::Error> {

@@ -55,6 +55,13 @@ impl Definition {
         }
     }
 
+    /// The entries of the model's own vocabulary.
+    pub fn model_tokens(&self) -> impl Iterator<Item = &str> {
+        let named = self.vocab().and_then(Value::as_object).into_iter().flat_map(|vocab| vocab.keys());
+        let pieces = self.vocab().and_then(Value::as_array).into_iter().flatten();
+        named.map(String::as_str).chain(pieces.filter_map(|piece| piece.get(0)?.as_str()))
+    }
+
     /// The largest id of the model's own vocabulary, and its token.
     pub fn largest_model_id(&self) -> Option<(u32, String)> {
         match self.vocab()? {

@@ -1,5 +1,6 @@
 //! [`Encoder`]: a loaded tokenizer with its BOS and EOS, checked against the dtype before any work starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use schemas::config::Tokenize;
@@ -94,6 +95,16 @@ impl Encoder {
     /// Token after each document.
     pub fn eos_id(&self) -> Option<u32> {
         self.eos_id
+    }
+
+    /// What the vocabulary's entries are called, added tokens too.
+    ///
+    /// # Errors
+    /// Where the file is no longer there or no longer a tokenizer: its text is not kept in memory.
+    pub fn entries(&self) -> Result<BTreeSet<String>, Error> {
+        let definition = Definition::parse(&self.path, &read(&self.path)?)?;
+        let added = self.engine.added_tokens().into_keys();
+        Ok(definition.model_tokens().map(str::to_owned).chain(added).collect())
     }
 
     /// sha256 of `tokenizer.json`, 64 lower-case hex digits.

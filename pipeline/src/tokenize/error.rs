@@ -116,11 +116,19 @@ pub enum Error {
         /// Which sizes are possible.
         possible: String,
     },
-    /// The corpus is larger than the trainer counts.
-    #[error("train: a byte occurs {count} times, the trainer counts to {}; give a sample of the corpus", i32::MAX)]
-    CorpusTooLarge {
-        /// How often the most frequent byte occurs.
-        count: u64,
+    /// Distinct words are more than fit the memory allowed.
+    #[error(
+        "train: with {words} distinct words it takes {} MiB, --memory allows {} MiB; give more memory or a sample of the corpus",
+        needed >> 20,
+        memory >> 20
+    )]
+    WordsTooMany {
+        /// Distinct words when the limit was met.
+        words: u64,
+        /// Bytes that training would take.
+        needed: u64,
+        /// Bytes allowed.
+        memory: u64,
     },
     /// The trainer failed.
     #[error("train: {detail}")]

@@ -102,39 +102,12 @@ fn random_text(seed: u64) -> String {
     text
 }
 
-/// A byte-level BPE over bytes with merges found greedily in a small corpus: small, real, and made here.
+/// A byte-level BPE trained on a small corpus: small, real, and made here.
 fn byte_level(change: impl FnOnce(&mut Value)) -> Value {
-    use tokenizers::trainers::BpeTrainer;
     let corpus = adversarial().into_iter().filter(|text| text.len() < 400).collect::<Vec<_>>();
-    let alphabet = super::train::byte_alphabet();
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(900)
-        .show_progress(false)
-        .special_tokens(["<unk>", "<s>", "</s>"].map(super::train::special_token).to_vec())
-        .initial_alphabet(alphabet.iter().copied().collect())
-        .build();
-    let words = |text: &str| {
-        Ok(text.split_inclusive(' ').map(|word| word.bytes().map(|byte| alphabet[byte as usize]).collect()).collect())
-    };
-    tokenizers::Trainer::feed(&mut trainer, corpus.into_iter(), words).unwrap();
-    let (vocab, merges, _) = trainer.train_vocab().unwrap();
-    let mut entries: Vec<_> = vocab.into_iter().collect();
-    entries.sort_by_key(|(_, id)| *id);
-    let added = |id: u32, content: &str, special: bool| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": special});
-    let mut value = json!({
-        "version": "1.0", "truncation": null, "padding": null,
-        "added_tokens": [added(0, "<unk>", true), added(1, "<s>", true), added(2, "</s>", true)],
-        "normalizer": null,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-        "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": entries.into_iter().map(|(token, id)| (token, json!(id))).collect::<serde_json::Map<_, _>>(),
-            "merges": merges.into_iter().map(|(left, right)| json!([left, right])).collect::<Vec<_>>(),
-        },
-    });
+    let settings = super::train::Settings { vocab_size: 900, min_frequency: 0, special: Vec::new() };
+    let trained = super::train::train(settings, corpus.iter().map(String::as_str)).unwrap();
+    let mut value: Value = serde_json::from_slice(&trained.tokenizer).unwrap();
     change(&mut value);
     value
 }

@@ -1,26 +1,18 @@
 //! Training of a byte-level BPE tokenizer, as GPT-2 has it and minimind's first release: ids 0, 1, 2 are `<unk>`,
 //! `<s>`, `</s>`, then come the 256 bytes, then merges by falling count.
 //!
-//! Method: Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with Subword Units", 2016, on bytes. The
-//! trainer is that of crate `tokenizers`; equal counts are decided by the pair's ids, so the result is a function of
-//! the documents, not of their order or of threads.
+//! How merges are learned, and with which words, is in [`bpe::train`](crate::bpe::train).
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
-use tokenizers::SplitDelimiterBehavior;
-use tokenizers::Trainer as _;
-use tokenizers::models::bpe::{Merges, Vocab};
-use tokenizers::pipeline::{PreTokenizer as _, PreTokenizerScratch};
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::trainers::BpeTrainer;
-use tokenizers::vocab::bucket_added_vocabulary::AddedToken;
 
 use super::Error;
+use crate::bpe::byte_alphabet;
+use crate::bpe::train::{Alphabet, Full, Learned, WordCounts, learn};
 
 /// Special tokens that every trained tokenizer has, with ids 0, 1, 2.
 pub const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
-
-/// GPT-2's split into words: contractions, runs of letters, of numbers, of others, of space.
-const GPT2_WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// What `transformers` calls the longest input; it only warns beyond it.
 const MODEL_MAX_LENGTH: u32 = 32_768;
@@ -47,38 +39,109 @@ pub struct Trained {
     pub merges: usize,
 }
 
-/// Trains on texts.
-///
-/// # Errors
-/// [`Error::VocabSize`] if the settings allow no merge or the texts do not hold enough pairs,
-/// [`Error::CorpusTooLarge`] if a count would not fit the trainer.
-pub fn train(settings: &Settings, texts: impl Iterator<Item = String> + Send) -> Result<Trained, Error> {
-    let special = special_tokens(settings)?;
-    let least = special.len() + 256;
-    if settings.vocab_size <= least {
-        return Err(Error::VocabSize { asked: settings.vocab_size, possible: format!("more than {least}") });
-    }
-    let alphabet = byte_alphabet();
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(settings.vocab_size)
-        .min_frequency(settings.min_frequency)
-        .show_progress(false)
-        .special_tokens(special.iter().map(|token| special_token(token)).collect())
-        .initial_alphabet(alphabet.into_iter().collect())
-        .build();
-    let mut counts = ByteCounts::default();
-    feed(&mut trainer, &alphabet, texts.inspect(|text| counts.add(text)))?;
-    counts.check()?;
-    let (vocab, merges, _) = trainer.train_vocab().map_err(failed)?;
-    if vocab.len() < settings.vocab_size {
-        return Err(Error::VocabSize { asked: settings.vocab_size, possible: format!("at most {}", vocab.len()) });
-    }
-    let count = merges.len();
-    Ok(Trained { tokenizer: tokenizer_json(&special, vocab, merges), config: config_json(&special), merges: count })
+/// Counts words of texts, on any number of threads, and then learns merges from them.
+pub struct Trainer {
+    settings: Settings,
+    special: Vec<String>,
+    alphabet: Alphabet,
+    words: WordCounts,
 }
 
-fn failed(error: tokenizers::Error) -> Error {
-    Error::Train { detail: error.to_string() }
+impl Trainer {
+    /// A trainer of `settings` that, with what the process has `held` before, takes at most `memory` bytes.
+    ///
+    /// # Errors
+    /// [`Error::VocabSize`] if the settings allow no merge, [`Error::Train`] if a special token is given twice.
+    pub fn new(settings: Settings, held: u64, memory: u64) -> Result<Trainer, Error> {
+        let special = special_tokens(&settings)?;
+        let alphabet = alphabet(&special);
+        if settings.vocab_size <= alphabet.len {
+            let possible = format!("more than {}", alphabet.len);
+            return Err(Error::VocabSize { asked: settings.vocab_size, possible });
+        }
+        if settings.vocab_size > VOCAB_MAX {
+            return Err(Error::VocabSize { asked: settings.vocab_size, possible: format!("at most {VOCAB_MAX}") });
+        }
+        Ok(Trainer { settings, special, alphabet, words: WordCounts::new(held, memory) })
+    }
+
+    /// Counts the words of texts: a megabyte or so at once.
+    ///
+    /// # Errors
+    /// [`Error::WordsTooMany`]: distinct words take more than the memory allowed.
+    pub fn add<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        let refused = |Full { needed, memory }| Error::WordsTooMany { words: self.words.len() as u64, needed, memory };
+        self.words.add(texts).map_err(refused)
+    }
+
+    /// Learns merges; `each` is called for each of them.
+    ///
+    /// # Errors
+    /// [`Error::VocabSize`] if the texts do not hold enough pairs.
+    pub fn finish(self, each: impl FnMut()) -> Result<Trained, Error> {
+        let Settings { vocab_size: asked, min_frequency, .. } = self.settings;
+        let learned = learn(self.words, &self.alphabet, asked, min_frequency, each);
+        let learned = learned.ok_or_else(|| Error::Train { detail: "distinct words of more than 4 GiB".to_owned() })?;
+        let names = names(&self.special, &self.alphabet, &learned);
+        if names.len() < asked {
+            return Err(Error::VocabSize { asked, possible: format!("at most {}", names.len()) });
+        }
+        let tokenizer = tokenizer_json(&self.special, &names, &learned.merges);
+        Ok(Trained { tokenizer, config: config_json(&self.special), merges: learned.merges.len() })
+    }
+}
+
+/// Most tokens: ids have 20 bits, less two values, in the tables of training and of our own encoder.
+const VOCAB_MAX: usize = (1 << 20) - 3;
+
+/// Trains on texts, one after another.
+///
+/// # Errors
+/// As [`Trainer`]'s.
+pub fn train<'a>(settings: Settings, texts: impl Iterator<Item = &'a str>) -> Result<Trained, Error> {
+    let trainer = Trainer::new(settings, 0, u64::MAX)?;
+    trainer.add(texts)?;
+    trainer.finish(|| ())
+}
+
+/// Special tokens, then the bytes in the order of the characters that stand for them, as `tokenizers` has it. A special
+/// token that is spelled like a byte, or like what merges make, is that token.
+fn alphabet(special: &[String]) -> Alphabet {
+    let chars = byte_alphabet();
+    let bytes_of = |name: &str| {
+        let byte = |c: char| chars.iter().position(|known| *known == c).map(|byte| byte as u8);
+        name.chars().map(byte).collect::<Option<Vec<u8>>>()
+    };
+    let mut fixed: HashMap<Vec<u8>, u32> =
+        special.iter().zip(0..).filter_map(|(token, id)| Some((bytes_of(token)?, id))).collect();
+    let mut order: Vec<(char, u8)> = chars.into_iter().zip(0..=255).collect();
+    order.sort_unstable();
+    let (mut bytes, mut len) = ([0; 256], special.len());
+    for (_, byte) in order {
+        let id = fixed.remove([byte].as_slice()).unwrap_or_else(|| {
+            len += 1;
+            len as u32 - 1
+        });
+        if let Some(slot) = bytes.get_mut(usize::from(byte)) {
+            *slot = id;
+        }
+    }
+    Alphabet { bytes, len, fixed }
+}
+
+/// The vocabulary, by id.
+fn names(special: &[String], alphabet: &Alphabet, learned: &Learned) -> Vec<String> {
+    let chars = byte_alphabet();
+    let spell = |bytes: &[u8]| -> String { bytes.iter().filter_map(|byte| chars.get(usize::from(*byte))).collect() };
+    let mut names = special.to_vec();
+    names.resize(alphabet.len, String::new());
+    for (byte, id) in (0..=255).zip(alphabet.bytes) {
+        if let Some(name) = names.get_mut(id as usize) {
+            *name = spell(&[byte]);
+        }
+    }
+    names.extend(learned.tokens.iter().map(|bytes| spell(bytes)));
+    names
 }
 
 fn special_tokens(settings: &Settings) -> Result<Vec<String>, Error> {
@@ -92,61 +155,6 @@ fn special_tokens(settings: &Settings) -> Result<Vec<String>, Error> {
     Ok(tokens)
 }
 
-fn feed(
-    trainer: &mut BpeTrainer,
-    alphabet: &[char; 256],
-    texts: impl Iterator<Item = String> + Send,
-) -> Result<(), Error> {
-    let pattern = SplitPattern::Regex(GPT2_WORDS.to_owned());
-    let split = Split::native(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
-    let words = |text: &str| {
-        let mut spans = Vec::new();
-        split.pre_tokenize(text, &mut PreTokenizerScratch::default(), &mut spans)?;
-        let word = |range: std::ops::Range<usize>| {
-            let bytes = text.as_bytes().get(range).unwrap_or_default();
-            bytes.iter().filter_map(|byte| alphabet.get(usize::from(*byte))).collect()
-        };
-        Ok(spans.iter().map(|span| word(span.range())).collect())
-    };
-    trainer.feed(texts, words).map_err(failed)
-}
-
-/// How often each byte occurs: no pair is more frequent than its bytes, and the trainer counts pairs in 32 bits.
-struct ByteCounts([u64; 256]);
-
-impl Default for ByteCounts {
-    fn default() -> Self {
-        ByteCounts([0; 256])
-    }
-}
-
-impl ByteCounts {
-    fn add(&mut self, text: &str) {
-        for byte in text.bytes() {
-            if let Some(count) = self.0.get_mut(usize::from(byte)) {
-                *count += 1;
-            }
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        match self.0.iter().max() {
-            Some(count) if *count > i32::MAX as u64 => Err(Error::CorpusTooLarge { count: *count }),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The printable character that stands for each byte in a byte-level vocabulary.
-pub fn byte_alphabet() -> [char; 256] {
-    tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet()
-}
-
-/// A special token as trainers take it.
-pub(super) fn special_token(content: &str) -> AddedToken {
-    AddedToken::from(content, true).normalized(false)
-}
-
 fn added_token(content: &str) -> Map<String, Value> {
     let mut token = Map::new();
     token.insert("content".to_owned(), json!(content));
@@ -157,11 +165,11 @@ fn added_token(content: &str) -> Map<String, Value> {
     token
 }
 
-fn tokenizer_json(special: &[String], vocab: Vocab, merges: Merges) -> Vec<u8> {
-    let mut entries: Vec<(String, u32)> = vocab.into_iter().map(|(token, id)| (token.to_string(), id)).collect();
-    entries.sort_by_key(|(_, id)| *id);
-    let vocab: Map<String, Value> = entries.into_iter().map(|(token, id)| (token, json!(id))).collect();
-    let merges: Vec<Value> = merges.into_iter().map(|(left, right)| json!(format!("{left} {right}"))).collect();
+fn tokenizer_json(special: &[String], names: &[String], merges: &[(u32, u32, u32)]) -> Vec<u8> {
+    let vocab: Map<String, Value> = names.iter().zip(0..).map(|(token, id)| (token.clone(), json!(id))).collect();
+    let name = |id: u32| names.get(id as usize).map_or("", String::as_str);
+    let merges = merges.iter().map(|(left, right, _)| json!(format!("{} {}", name(*left), name(*right))));
+    let merges: Vec<Value> = merges.collect();
     let added = special.iter().enumerate().map(|(id, token)| {
         let mut entry = Map::new();
         entry.insert("id".to_owned(), json!(id));
@@ -246,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_trained_tokenizer_round_trips_any_text_between_its_special_tokens() {
-        let trained = train(&settings(400), corpus().into_iter()).unwrap();
+        let trained = train(settings(400), corpus().iter().map(String::as_str)).unwrap();
         let encoder = encoder(&trained);
         assert_eq!((encoder.vocab_size(), encoder.bos_id(), encoder.eos_id()), (400, Some(1), Some(2)));
         assert!(encoder.notes().is_empty(), "{:?}", encoder.notes());
@@ -262,14 +270,14 @@ mod tests {
         let mut reversed = corpus();
         reversed.reverse();
         assert_eq!(
-            train(&settings(400), corpus().into_iter()).unwrap(),
-            train(&settings(400), reversed.into_iter()).unwrap()
+            train(settings(400), corpus().iter().map(String::as_str)).unwrap(),
+            train(settings(400), reversed.iter().map(String::as_str)).unwrap()
         );
     }
 
     #[test]
     fn merges_are_learned_from_the_corpus() {
-        let trained = train(&settings(400), corpus().into_iter()).unwrap();
+        let trained = train(settings(400), corpus().iter().map(String::as_str)).unwrap();
         let value: Value = serde_json::from_slice(&trained.tokenizer).unwrap();
         assert_eq!(value["model"]["vocab"]["<|im_start|>"], json!(3));
         assert!(value["model"]["vocab"].get("\u{120}the").is_some());
@@ -278,25 +286,23 @@ mod tests {
 
     #[test]
     fn a_vocabulary_the_corpus_cannot_fill_is_refused() {
-        let error = train(&settings(100_000), corpus().into_iter()).unwrap_err().to_string();
+        let error = train(settings(100_000), corpus().iter().map(String::as_str)).unwrap_err().to_string();
         assert!(error.contains("100000") && error.contains("at most"), "{error}");
     }
 
     #[test]
     fn a_vocabulary_without_room_for_the_bytes_is_refused() {
-        assert!(train(&settings(260), corpus().into_iter()).unwrap_err().to_string().contains("more than 260"));
+        assert!(
+            train(settings(260), corpus().iter().map(String::as_str))
+                .unwrap_err()
+                .to_string()
+                .contains("more than 260")
+        );
     }
 
     #[test]
     fn a_special_token_given_twice_is_refused() {
         let settings = Settings { special: vec!["<s>".to_owned()], ..settings(400) };
-        assert!(train(&settings, corpus().into_iter()).unwrap_err().to_string().contains("given twice"));
-    }
-
-    #[test]
-    fn counts_beyond_the_trainer_are_refused() {
-        let mut counts = ByteCounts::default();
-        counts.0[b'a' as usize] = 1 << 31;
-        assert!(matches!(counts.check(), Err(Error::CorpusTooLarge { .. })));
+        assert!(train(settings, corpus().iter().map(String::as_str)).unwrap_err().to_string().contains("given twice"));
     }
 }
