@@ -127,14 +127,23 @@ impl Classes {
         }
     }
 
-    /// [`run`](Self::run) for a `set` that holds all of ASCII's letters, eight bytes at a time.
+    /// The end of a run of at most fifteen ASCII letters that begins at `start`, if there is one and ASCII is behind it.
+    #[inline(always)]
+    pub fn ascii_word(text: &[u8], start: usize) -> Option<usize> {
+        let bytes = text.get(start..)?.first_chunk::<16>()?;
+        let letters = ascii_letters(bytes);
+        let behind = bytes.get(letters)?;
+        (letters > 0 && *behind < 0x80).then_some(start + letters)
+    }
+
+    /// [`run`](Self::run) for a `set` that holds all letters, sixteen bytes of ASCII at a time.
     #[inline(always)]
     pub fn letters(&self, text: &[u8], mut start: usize, set: u8) -> usize {
         loop {
-            while let Some(word) = text.get(start..).and_then(|rest| rest.first_chunk::<8>()) {
-                let ascii = ascii_letters(u64::from_le_bytes(*word));
+            while let Some(bytes) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+                let ascii = ascii_letters(bytes);
                 start += ascii;
-                if ascii < 8 {
+                if ascii < 16 {
                     break;
                 }
             }
@@ -144,28 +153,67 @@ impl Classes {
             }
             start += length;
             if length > 1 {
-                start = self.wide_run(text, start, set);
+                start = self.wide_letters(text, start, set);
             }
         }
     }
 
     /// The end of the run of characters beyond ASCII.
     #[inline(always)]
-    fn wide_run(&self, text: &[u8], mut start: usize, set: u8) -> usize {
-        while text.get(start).is_some_and(|byte| *byte >= 0x80) {
-            let (class, length) = self.wide_at(text, start);
-            if class & set == 0 {
-                return start;
+    fn wide_letters(&self, text: &[u8], mut start: usize, set: u8) -> usize {
+        loop {
+            match text.get(start) {
+                Some(lead) if ALL_LETTERS.contains(lead) => start += 3,
+                Some(lead) if *lead >= 0x80 => {
+                    let (class, length) = self.wide_at(text, start);
+                    if class & set == 0 {
+                        return start;
+                    }
+                    start += length;
+                }
+                _ => return start,
             }
-            start += length;
         }
-        start
+    }
+}
+
+/// With these first bytes begin U+5000 to U+9FFF, all of them letters.
+const ALL_LETTERS: std::ops::RangeInclusive<u8> = 0xe5..=0xe9;
+
+/// How many of sixteen bytes are ASCII letters before the first that is none.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn ascii_letters(bytes: &[u8; 16]) -> usize {
+    use std::arch::x86_64::{
+        _mm_add_epi8, _mm_cmplt_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let bits = u128::from_le_bytes(*bytes);
+    // SAFETY: every x86-64 processor has SSE2.
+    let letters = unsafe {
+        let bytes = _mm_set_epi64x((bits >> 64) as i64, bits as i64);
+        let lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        // 'a' becomes the least of all signed numbers, 'z' the 25th after it.
+        let moved = _mm_add_epi8(lower, _mm_set1_epi8((0x80 - b'a') as i8));
+        _mm_movemask_epi8(_mm_cmplt_epi8(moved, _mm_set1_epi8(-128 + 26)))
+    };
+    (letters as u32).trailing_ones() as usize
+}
+
+/// How many of sixteen bytes are ASCII letters before the first that is none.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn ascii_letters(bytes: &[u8; 16]) -> usize {
+    let bits = u128::from_le_bytes(*bytes);
+    match ascii_letters_of_8(bits as u64) {
+        8 => 8 + ascii_letters_of_8((bits >> 64) as u64),
+        count => count,
     }
 }
 
 /// How many of eight bytes, from the lowest, are ASCII letters before the first that is none.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
-fn ascii_letters(word: u64) -> usize {
+fn ascii_letters_of_8(word: u64) -> usize {
     const ONES: u64 = u64::MAX / 255;
     let lower = (word | (0x20 * ONES)) & (0x7f * ONES);
     let from_a = lower + (0x80 - b'a' as u64) * ONES;
@@ -174,12 +222,18 @@ fn ascii_letters(word: u64) -> usize {
     ((letters ^ (0x80 * ONES)).trailing_zeros() / 8) as usize
 }
 
+/// The code point of three bytes.
+#[inline(always)]
+pub fn code_point_of_3(a: u8, b: u8, c: u8) -> u32 {
+    u32::from(a & 0x0f) << 12 | u32::from(b & 0x3f) << 6 | u32::from(c & 0x3f)
+}
+
 /// The code point and length of the character at `start` of valid UTF-8; a damaged one counts as one byte.
 #[inline(always)]
 pub fn decode(text: &[u8], start: usize) -> (u32, usize) {
     let bits = |byte: u8| u32::from(byte & 0x3f);
     match text.get(start..).unwrap_or_default() {
-        [a, b, c, ..] if *a >= 0xe0 && *a < 0xf0 => (u32::from(a & 0x0f) << 12 | bits(*b) << 6 | bits(*c), 3),
+        [a, b, c, ..] if *a >= 0xe0 && *a < 0xf0 => (code_point_of_3(*a, *b, *c), 3),
         [a, ..] if *a < 0x80 => (u32::from(*a), 1),
         [a, b, ..] if *a >= 0xc0 && *a < 0xe0 => (u32::from(a & 0x1f) << 6 | bits(*b), 2),
         [a, b, c, d, ..] if *a >= 0xf0 => (u32::from(a & 0x07) << 18 | bits(*b) << 12 | bits(*c) << 6 | bits(*d), 4),

@@ -76,3 +76,39 @@ fn a_run_of_letters_ends_where_its_characters_say() {
         assert_eq!(classes().letters(text.as_bytes(), 0, LETTER), expected, "{stop:?}");
     }
 }
+
+#[test]
+fn sixteen_bytes_are_judged_as_two_times_eight() {
+    for at in 0..16 {
+        for byte in 0..=255 {
+            let mut bytes = *b"abcdefghijKLMNOP";
+            bytes[at] = byte;
+            let [low, high] = [0, 8].map(|from| u64::from_le_bytes(*bytes[from..].first_chunk::<8>().unwrap()));
+            let expected = match ascii_letters_of_8(low) {
+                8 => 8 + ascii_letters_of_8(high),
+                count => count,
+            };
+            assert_eq!(ascii_letters(&bytes), expected, "{byte} at {at}");
+            assert_eq!(expected, if byte.is_ascii_alphabetic() { 16 } else { at });
+        }
+    }
+}
+
+#[test]
+fn an_ascii_word_ends_before_ascii_and_within_sixteen_bytes() {
+    let word = |text: &str| Classes::ascii_word(text.as_bytes(), 0);
+    assert_eq!(word("abc, and more text"), Some(3));
+    assert_eq!(word("abcdefghijklmno, and"), Some(15));
+    assert_eq!(word("abcdefghijklmnop, and"), None);
+    assert_eq!(word("abc\u{e9} and more text"), None);
+    assert_eq!(word(" abc and more text"), None);
+    assert_eq!(word("abc"), None);
+}
+
+#[test]
+fn first_bytes_said_to_begin_letters_do() {
+    for lead in ALL_LETTERS {
+        let first = u32::from(lead & 0x0f) << 12;
+        assert!((first..first + 0x1000).all(|code_point| classes().of(code_point) & LETTER != 0), "{lead:x}");
+    }
+}

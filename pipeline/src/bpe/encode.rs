@@ -4,38 +4,127 @@
 //! goes back. Only one sequence of tokens leads to each place, so a place that led nowhere is never entered again, and
 //! the work is linear in the text whatever it is.
 
-use super::memo::{Key, Memo};
+use super::classes::{code_point_of_3, decode};
+use super::memo::{AHEAD, Memo, Piece};
 use super::model::Model;
 use super::trie::{Match, NONE};
 
+/// Tokens that are remembered before the first text: more of them take longer than finding them when they are met.
+const REMEMBERED_AT_FIRST: u32 = 1 << 14;
+
+/// Bytes of a Chinese character, and of most others from U+0800 on.
+const CHAR_BYTES: usize = 3;
+/// The least first byte of such a character, and of the few longer ones.
+const LEAD_OF_3: u8 = 0xe0;
+
 impl Model {
-    /// Appends the ids of `text[start..end]`, one piece, remembered if it is short.
+    /// Appends the ids of a piece of `text`, and remembers them if it is short.
     #[inline(always)]
-    pub fn encode_piece(&self, text: &[u8], start: usize, end: usize, memo: &mut Memo, out: &mut Vec<u32>) {
-        let key = Key::of(text, start, end);
-        if let Some(key) = key
-            && memo.recall(key, out)
-        {
-            return;
-        }
-        let before = out.len();
-        let piece = text.get(start..end).unwrap_or_default();
-        match self.whole(piece) {
-            Some(id) => out.push(id),
-            None => self.encode_anew(piece, memo, out),
-        }
-        if let Some(key) = key {
-            memo.remember(key, out.get(before..).unwrap_or_default());
+    pub fn encode_piece(&self, text: &[u8], piece: Piece, memo: &mut Memo, out: &mut Vec<u32>) {
+        if !memo.recall(piece, out) {
+            self.encode_unknown(text, piece, memo, out);
         }
     }
 
-    /// Remembers pieces that are one token, those of low ids longest: they are the most frequent.
+    #[inline(never)]
+    fn encode_unknown(&self, text: &[u8], piece: Piece, memo: &mut Memo, out: &mut Vec<u32>) {
+        let bytes = text.get(piece.start..piece.end).unwrap_or_default();
+        let before = out.len();
+        if bytes.first().is_some_and(|first| *first >= LEAD_OF_3) {
+            // Chinese and its like: its parts are remembered, which occur again more often than it does.
+            match self.whole(bytes) {
+                Some(id) => out.push(id),
+                None => self.encode_links(text, piece, memo, out),
+            }
+            memo.remember(piece, out.get(before..).unwrap_or_default());
+            return;
+        }
+        if memo.recall_far(piece, out) || memo.recall_long(bytes, out) {
+            return;
+        }
+        match self.token_of(piece.key.bits()).or_else(|| self.whole(bytes)) {
+            Some(id) => out.push(id),
+            None => self.encode_links(text, piece, memo, out),
+        }
+        let ids = out.get(before..).unwrap_or_default();
+        if !memo.remember(piece, ids) {
+            memo.remember_long(bytes, ids);
+        }
+    }
+
+    /// Cuts a piece at the borders that lie inside no token, which are most of those between Chinese characters, and
+    /// appends the ids of the parts.
+    fn encode_links(&self, text: &[u8], piece: Piece, memo: &mut Memo, out: &mut Vec<u32>) {
+        let until_end = text.get(..piece.end).unwrap_or_default();
+        let (mut start, mut ahead) = (piece.start, [Piece::default(); AHEAD]);
+        while start < piece.end {
+            let mut found = 0;
+            for part in &mut ahead {
+                if start >= piece.end {
+                    break;
+                }
+                let end = self.link_end(until_end, start);
+                *part = self.part(text, start, end, memo);
+                (start, found) = (end, found + 1);
+            }
+            for part in ahead.iter().take(found) {
+                self.encode_part(text, *part, memo, out);
+            }
+        }
+    }
+
+    /// A part of a piece. Single characters have a table of their own, and no key.
+    #[inline(always)]
+    fn part(&self, text: &[u8], start: usize, end: usize, memo: &Memo) -> Piece {
+        if end - start == CHAR_BYTES {
+            return Piece::without_key(start, end);
+        }
+        let part = Piece::new(text, start, end);
+        let part = if self.has_whole() { part.with_key(part.key.marked()) } else { part };
+        memo.prefetch(part);
+        part
+    }
+
+    /// The end of the part that begins at `start`: the next border that lies inside no token.
+    #[inline(always)]
+    fn link_end(&self, text: &[u8], start: usize) -> usize {
+        let mut at = start;
+        while at < text.len() {
+            let length = decode(text, at).1;
+            at += length;
+            if length == CHAR_BYTES && self.never_merges(text, at) {
+                break;
+            }
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn encode_part(&self, text: &[u8], part: Piece, memo: &mut Memo, out: &mut Vec<u32>) {
+        let bytes = text.get(part.start..part.end).unwrap_or_default();
+        if let [a @ 0xe0..=0xef, b, c] = bytes {
+            let code_point = code_point_of_3(*a, *b, *c);
+            if !memo.recall_char(code_point, out) {
+                let before = out.len();
+                self.encode_anew(bytes, memo, out);
+                memo.remember_char(code_point, out.get(before..).unwrap_or_default());
+            }
+        } else if !memo.recall(part, out) {
+            let before = out.len();
+            match self.token_of(part.key.unmarked().bits()) {
+                Some(id) => out.push(id),
+                None => self.encode_anew(bytes, memo, out),
+            }
+            memo.remember(part, out.get(before..).unwrap_or_default());
+        }
+    }
+
+    /// Remembers pieces that are one token, the first of the vocabulary, which are the most frequent.
     pub fn remember_tokens(&self, memo: &mut Memo) {
-        for id in (0..self.size()).rev() {
+        for id in 0..self.size().min(REMEMBERED_AT_FIRST) {
             let bytes = self.bytes(id);
-            let made = self.match_of(id).length() > 0 || self.whole(bytes) == Some(id);
-            if let Some(key) = Key::of(bytes, 0, bytes.len()).filter(|_| made) {
-                memo.remember(key, &[id]);
+            if self.is_made(id) || self.whole(bytes) == Some(id) {
+                memo.remember(Piece::new(bytes, 0, bytes.len()), &[id]);
             }
         }
     }

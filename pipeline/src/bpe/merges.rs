@@ -16,8 +16,8 @@ pub struct Merges {
 const EMPTY: u64 = u64::MAX;
 /// Ids are below this: they have 20 bits in hash tables.
 pub const ID_LIMIT: u32 = 1 << 20;
-/// Ranks are below this.
-pub const RANK_LIMIT: u32 = (1 << 24) - 1;
+/// The bits of an entry that are its rank.
+const RANK: u32 = (1 << 24) - 1;
 
 impl Merges {
     /// A table of `(left, right, made)` in order of rank, which begins at 1. Of a pair given twice, the later counts,
@@ -75,7 +75,7 @@ impl Merges {
             return None;
         }
         let entry = self.slots.get(self.find(pair)).copied().unwrap_or(EMPTY);
-        (entry != EMPTY).then_some(entry as u32 & RANK_LIMIT)
+        (entry != EMPTY).then_some(entry as u32 & RANK)
     }
 
     /// The token that a merge makes.

@@ -44,6 +44,7 @@ mod oracle_tests;
 mod split;
 #[cfg(test)]
 mod testing;
+mod token_table;
 mod tokenizer;
 pub mod train;
 mod trie;

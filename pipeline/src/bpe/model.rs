@@ -14,6 +14,7 @@ use std::ops::Range;
 use super::classes::decode;
 use super::junctions::Junctions;
 use super::merges::{ID_LIMIT, Merges};
+use super::token_table::TokenTable;
 use super::trie::{Match, NONE, Trie};
 
 /// A vocabulary entry: its id and its bytes.
@@ -24,32 +25,68 @@ pub struct Entry {
     pub bytes: Vec<u8>,
 }
 
-/// How a token is made, and where it stands in memory.
+/// How a token is made, in one word, because there are many and they are looked at in no order: the rank of the last
+/// merge, 0 for a symbol; the two tokens merged; whether each merge on the way has a higher rank than those that made
+/// its parts; whether there is such a token.
 #[derive(Clone, Copy)]
-struct Token {
-    /// Rank of the last merge; 0 for a symbol.
-    rank: u32,
-    left: u32,
-    right: u32,
-    /// The longest token that begins it.
-    prefix: u32,
-    length: u32,
-    /// Whether each merge on the way has a higher rank than those that made its parts.
-    ascending: bool,
-}
+struct Way(u64);
 
-const ABSENT: Token = Token { rank: 0, left: NONE, right: NONE, prefix: NONE, length: 0, ascending: true };
+const RIGHT: u32 = 20;
+const RANK: u32 = 40;
+const ASCENDING: u64 = 1 << 62;
+const EXISTS: u64 = 1 << 63;
+/// Ranks have the bits between.
+const RANK_LIMIT: usize = 1 << (62 - RANK);
+
+impl Way {
+    const ABSENT: Way = Way(ASCENDING);
+    const SYMBOL: Way = Way(ASCENDING | EXISTS);
+
+    fn new(rank: u32, left: u32, right: u32, ascending: bool) -> Way {
+        let flags = if ascending { ASCENDING | EXISTS } else { EXISTS };
+        Way(flags | u64::from(rank) << RANK | u64::from(right) << RIGHT | u64::from(left))
+    }
+
+    #[inline(always)]
+    fn rank(self) -> u32 {
+        (self.0 >> RANK) as u32 & (RANK_LIMIT as u32 - 1)
+    }
+
+    #[inline(always)]
+    fn left(self) -> u32 {
+        self.0 as u32 & (ID_LIMIT - 1)
+    }
+
+    #[inline(always)]
+    fn right(self) -> u32 {
+        (self.0 >> RIGHT) as u32 & (ID_LIMIT - 1)
+    }
+
+    #[inline(always)]
+    fn is_ascending(self) -> bool {
+        self.0 & ASCENDING != 0
+    }
+
+    fn exists(self) -> bool {
+        self.0 & EXISTS != 0
+    }
+}
 
 /// A vocabulary that encodes.
 pub struct Model {
-    tokens: Vec<Token>,
+    ways: Vec<Way>,
+    /// By token: the longest one that begins it, itself not counted.
+    prefixes: Vec<Match>,
     merges: Merges,
     trie: Trie,
+    table: TokenTable,
     junctions: Junctions,
     bytes: Vec<Box<[u8]>>,
     symbols: Symbols,
     /// Tokens that merging never makes and that are pieces all the same, by their bytes.
     whole: HashMap<Box<[u8]>, u32>,
+    /// Bytes of the longest of these.
+    whole_bytes_max: usize,
 }
 
 /// What the merging of a text begins with.
@@ -114,7 +151,7 @@ impl Model {
     pub fn new(unit: Unit, entries: Vec<Entry>, merges: &[(u32, u32, u32)], ignore_merges: bool) -> Option<Model> {
         let size = entries.iter().map(|entry| entry.id as usize + 1).max().unwrap_or(0);
         let too_long = entries.iter().any(|entry| entry.bytes.len() >= Match::LENGTH_LIMIT);
-        if too_long || size >= ID_LIMIT as usize || merges.len() >= super::merges::RANK_LIMIT as usize {
+        if too_long || size >= ID_LIMIT as usize || merges.len() >= RANK_LIMIT {
             return None;
         }
         let mut bytes: Vec<Box<[u8]>> = vec![Box::default(); size];
@@ -125,10 +162,22 @@ impl Model {
                 *slot = entry.bytes.into();
             }
         }
-        let tokens = vec![ABSENT; size];
+        let (ways, prefixes) = (vec![Way::ABSENT; size], vec![Match::NONE; size]);
         let trie = Trie::new(&[], |_| &[], |_| NONE)?;
         let (merges_table, junctions) = (Merges::new(merges), Junctions::default());
-        let mut model = Model { tokens, merges: merges_table, trie, junctions, bytes, symbols, whole: HashMap::new() };
+        let table = TokenTable::default();
+        let mut model = Model {
+            ways,
+            prefixes,
+            merges: merges_table,
+            trie,
+            table,
+            junctions,
+            bytes,
+            symbols,
+            whole: HashMap::new(),
+            whole_bytes_max: 0,
+        };
         model.plant(merges);
         model.grow_trie(ignore_merges)?;
         Some(model)
@@ -141,7 +190,7 @@ impl Model {
         ways.sort_unstable();
         let symbols: Vec<u32> = self.symbols.by_bytes.values().copied().collect();
         for id in symbols {
-            self.set(id, Token { length: self.length(id), ..ABSENT });
+            self.set(id, Way::SYMBOL);
         }
         for ways in ways.chunk_by(|left, right| left.1 == right.1) {
             let Some((_, made, _)) = ways.first() else { continue };
@@ -149,37 +198,36 @@ impl Model {
                 let (left, right, _) = merges.get(*rank as usize - 1)?;
                 (self.merges.rank(*left, *right) == Some(*rank)).then_some((*left, *right, *rank))
             });
-            let token = self.way(*made, pairs);
-            self.set(*made, token.unwrap_or(ABSENT));
+            let way = self.way(*made, pairs);
+            self.set(*made, way.unwrap_or(Way::ABSENT));
         }
     }
 
-    fn set(&mut self, id: u32, token: Token) {
-        if let Some(slot) = self.tokens.get_mut(id as usize) {
-            *slot = token;
+    fn set(&mut self, id: u32, way: Way) {
+        if let Some(slot) = self.ways.get_mut(id as usize) {
+            *slot = way;
         }
     }
 
     /// The way in which a token is made, among pairs that would make it; None if merging its bytes gives another.
-    fn way(&self, made: u32, pairs: impl Iterator<Item = (u32, u32, u32)>) -> Option<Token> {
+    fn way(&self, made: u32, pairs: impl Iterator<Item = (u32, u32, u32)>) -> Option<Way> {
         let mut odd = false;
         for (left, right, rank) in pairs {
-            let [left_token, right_token] = [self.token(left), self.token(right)];
-            if left_token.length == 0 || right_token.length == 0 {
+            let [left_way, right_way] = [self.way_of(left), self.way_of(right)];
+            if !left_way.exists() || !right_way.exists() {
                 continue;
             }
-            let token = Token { rank, left, right, prefix: NONE, length: self.length(made), ascending: true };
-            let ascends = rank > left_token.rank && rank > right_token.rank;
-            if !(ascends && left_token.ascending && right_token.ascending) {
+            let ascends = rank > left_way.rank() && rank > right_way.rank();
+            if !(ascends && left_way.is_ascending() && right_way.is_ascending()) {
                 odd = true;
             } else if self.no_merge_between_parts(left, right) {
-                return Some(token);
+                return Some(Way::new(rank, left, right, true));
             }
         }
         if odd { self.way_by_merging(made) } else { None }
     }
 
-    fn way_by_merging(&self, made: u32) -> Option<Token> {
+    fn way_by_merging(&self, made: u32) -> Option<Way> {
         let mut symbols = self.symbols.of(self.bytes(made))?;
         while symbols.len() > 2 {
             let before = symbols.len();
@@ -190,39 +238,41 @@ impl Model {
         }
         let [left, right] = *symbols.first_chunk::<2>()?;
         let rank = self.merges.rank(left, right).filter(|rank| self.merges.made(*rank) == made)?;
-        Some(Token { rank, left, right, prefix: NONE, length: self.length(made), ascending: false })
+        Some(Way::new(rank, left, right, false))
     }
 
     /// Sorts the tokens that merging makes by their bytes, finds the prefix of each, and makes the trie.
     fn grow_trie(&mut self, ignore_merges: bool) -> Option<()> {
-        let all = 0..self.tokens.len() as u32;
+        let all = 0..self.size();
         let named = all.filter(|id| !self.bytes(*id).is_empty());
-        let (mut sorted, unreachable): (Vec<u32>, Vec<u32>) = named.partition(|id| self.token(*id).length > 0);
+        let (mut sorted, unreachable): (Vec<u32>, Vec<u32>) = named.partition(|id| self.way_of(*id).exists());
         sorted.sort_unstable_by(|left, right| self.bytes(*left).cmp(self.bytes(*right)));
         let mut begun: Vec<u32> = Vec::new();
         for id in &sorted {
             while begun.last().is_some_and(|last| !self.bytes(*id).starts_with(self.bytes(*last))) {
                 begun.pop();
             }
-            let prefix = begun.last().copied().unwrap_or(NONE);
-            if let Some(token) = self.tokens.get_mut(*id as usize) {
-                token.prefix = prefix;
+            let prefix = begun.last().map_or(Match::NONE, |prefix| self.match_of(*prefix));
+            if let Some(slot) = self.prefixes.get_mut(*id as usize) {
+                *slot = prefix;
             }
             begun.push(*id);
         }
         for id in &sorted {
             self.junctions.add(self.bytes.get(*id as usize).map_or(&[], |bytes| bytes));
         }
-        self.trie = Trie::new(&sorted, |id| self.bytes(id), |id| self.token(id).prefix)?;
+        self.trie = Trie::new(&sorted, |id| self.bytes(id), |id| self.prefix_of(id).token_or_none())?;
+        self.table = TokenTable::new(sorted.iter().map(|id| (*id, self.bytes(*id))));
         if ignore_merges {
             self.whole = unreachable.into_iter().map(|id| (self.bytes(id).into(), id)).collect();
+            self.whole_bytes_max = self.whole.keys().map(|bytes| bytes.len()).max().unwrap_or(0);
         }
         Some(())
     }
 
     /// The largest id plus one.
     pub fn size(&self) -> u32 {
-        self.tokens.len() as u32
+        self.ways.len() as u32
     }
 
     /// What a token stands for in text; nothing if there is none of this id.
@@ -235,8 +285,8 @@ impl Model {
     }
 
     #[inline(always)]
-    fn token(&self, id: u32) -> &Token {
-        self.tokens.get(id as usize).unwrap_or(&ABSENT)
+    fn way_of(&self, id: u32) -> Way {
+        self.ways.get(id as usize).copied().unwrap_or(Way::ABSENT)
     }
 
     /// The longest token at `start`.
@@ -245,19 +295,37 @@ impl Model {
         self.trie.longest_at(text, start)
     }
 
+    /// The token of a short piece that is one, by [`Key::bits`](super::memo::Key::bits).
+    #[inline(always)]
+    pub fn token_of(&self, key: u128) -> Option<u32> {
+        self.table.get(key)
+    }
+
+    /// Whether merging makes a token.
+    pub fn is_made(&self, id: u32) -> bool {
+        self.way_of(id).exists()
+    }
+
     /// A token and its length.
     pub fn match_of(&self, id: u32) -> Match {
-        Match::new(id, self.token(id).length as usize)
+        Match::new(id, self.bytes(id).len())
     }
 
     /// The longest token that begins a token, itself not counted.
+    #[inline(always)]
     pub fn prefix_of(&self, id: u32) -> Match {
-        self.match_of(self.token(id).prefix)
+        self.prefixes.get(id as usize).copied().unwrap_or(Match::NONE)
     }
 
     /// The token of a piece that is one although merging never makes it.
     pub fn whole(&self, piece: &[u8]) -> Option<u32> {
-        if self.whole.is_empty() { None } else { self.whole.get(piece).copied() }
+        if piece.len() > self.whole_bytes_max { None } else { self.whole.get(piece).copied() }
+    }
+
+    /// Whether there are such tokens: then a part of a piece may have other ids than a piece of the same bytes.
+    #[inline(always)]
+    pub fn has_whole(&self) -> bool {
+        self.whole_bytes_max > 0
     }
 
     /// Whether no token holds the border between the characters at `at`, so that any two tokens may meet there.
@@ -269,7 +337,7 @@ impl Model {
     /// Whether two tokens may stand side by side.
     #[inline]
     pub fn may_follow(&self, left: u32, right: u32) -> bool {
-        if !(self.token(left).ascending && self.token(right).ascending) {
+        if !(self.way_of(left).is_ascending() && self.way_of(right).is_ascending()) {
             return self.may_follow_by_merging(left, right);
         }
         self.merges.rank(left, right).is_none() && self.no_merge_between_parts(left, right)
@@ -281,14 +349,14 @@ impl Model {
     #[inline]
     fn no_merge_between_parts(&self, mut left: u32, mut right: u32) -> bool {
         loop {
-            let [left_token, right_token] = [self.token(left), self.token(right)];
+            let [left_way, right_way] = [self.way_of(left), self.way_of(right)];
             // Of equal ranks, the left token's merge came first.
-            let before = if left_token.rank > right_token.rank {
-                left = left_token.right;
-                left_token.rank
-            } else if right_token.rank > 0 {
-                right = right_token.left;
-                right_token.rank + 1
+            let before = if left_way.rank() > right_way.rank() {
+                left = left_way.right();
+                left_way.rank()
+            } else if right_way.rank() > 0 {
+                right = right_way.left();
+                right_way.rank() + 1
             } else {
                 return true;
             };
@@ -329,7 +397,7 @@ impl Model {
 impl Model {
     /// How many tokens are made by merges whose ranks do not ascend.
     pub fn not_ascending(&self) -> usize {
-        self.tokens.iter().filter(|token| !token.ascending).count()
+        self.ways.iter().filter(|way| !way.is_ascending()).count()
     }
 
     /// The definition that the search is compared with.

@@ -42,7 +42,7 @@ fn model(symbols: &[String], corpus: &[Vec<String>], merges_wanted: usize) -> Va
 }
 
 fn texts() -> Vec<String> {
-    let mut texts: Vec<String> = (0..300).map(|seed| Random::new(seed).text(60)).collect();
+    let mut texts: Vec<String> = (0..600).map(|seed| Random::new(seed).text(60)).collect();
     for run in
         ["a", " ", "\n", "\u{4f60}", "\u{1f600}", "ab", " a", "\u{301}", "\u{a0}", "\u{7684}\u{4e00}", "\u{2581}", "\0"]
     {
@@ -132,7 +132,15 @@ fn byte_level_ids_are_hugging_face_s_behind_every_split() {
 fn ids_are_hugging_face_s_where_merges_are_ignored() {
     let mut model = byte_level_model();
     model["ignore_merges"] = json!(true);
-    for (id, token) in (5_000..).zip(["ingThe", "\u{120}th", "abcdefghabcdefgh", "\u{e4}\u{b8}"]) {
+    for (id, token) in (5_000..).zip([
+        "ingThe",
+        "\u{120}th",
+        "abcdefghabcdefgh",
+        "\u{e4}\u{b8}",
+        // Two that are pieces, and parts of other pieces: U+4E2D, and U+4EBA U+6C11.
+        "\u{e4}\u{b8}\u{143}",
+        "\u{e4}\u{ba}\u{ba}\u{e6}\u{b0}\u{133}",
+    ]) {
         model["vocab"].as_object_mut().unwrap().entry(token).or_insert(json!(id));
     }
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});

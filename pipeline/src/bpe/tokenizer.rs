@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::added::{Matcher, Part};
 use super::classes::{Classes, classes};
-use super::memo::Memo;
+use super::memo::{AHEAD, Memo, Piece};
 use super::model::Model;
 use super::split::{Known, Scanner};
 
@@ -140,7 +140,7 @@ impl Tokenizer {
 
     fn encode_words(&self, text: &[u8], words: Option<Known>, memo: &mut Memo, out: &mut Vec<u32>) {
         match words {
-            None => self.model.encode_piece(text, 0, text.len(), memo, out),
+            None => self.encode_one(text, 0, text.len(), memo, out),
             Some(Known::Gpt2(scanner)) => self.encode_scanned(text, scanner, memo, out),
             Some(Known::Cl100k(scanner)) => self.encode_scanned(text, scanner, memo, out),
             Some(Known::O200k(scanner)) => self.encode_scanned(text, scanner, memo, out),
@@ -148,15 +148,30 @@ impl Tokenizer {
         }
     }
 
+    /// Finds some pieces, and what is remembered of them starts on its way from memory, before the first is encoded.
     #[inline(never)]
     fn encode_scanned(&self, text: &[u8], mut scanner: impl Scanner, memo: &mut Memo, out: &mut Vec<u32>) {
         let classes: &Classes = classes();
-        let mut start = 0;
+        let (mut start, mut ahead) = (0, [Piece::default(); AHEAD]);
         while start < text.len() {
-            let end = scanner.end(classes, text, start);
-            self.model.encode_piece(text, start, end, memo, out);
-            start = end;
+            let mut found = 0;
+            for piece in &mut ahead {
+                if start >= text.len() {
+                    break;
+                }
+                let end = scanner.end(classes, text, start);
+                *piece = Piece::new(text, start, end);
+                memo.prefetch(*piece);
+                (start, found) = (end, found + 1);
+            }
+            for piece in ahead.iter().take(found) {
+                self.model.encode_piece(text, *piece, memo, out);
+            }
         }
+    }
+
+    fn encode_one(&self, text: &[u8], start: usize, end: usize, memo: &mut Memo, out: &mut Vec<u32>) {
+        self.model.encode_piece(text, Piece::new(text, start, end), memo, out);
     }
 
     fn encode_chars(&self, text: &[u8], split: bool, bytes: &[u32; 256], memo: &mut Memo, out: &mut Vec<u32>) {
@@ -175,12 +190,12 @@ impl Tokenizer {
     fn encode_known_chars(&self, piece: &[u8], bytes: &[u32; 256], memo: &mut Memo, out: &mut Vec<u32>) {
         let mut start = 0;
         for unknown in self.model.unknown_chars(piece) {
-            self.model.encode_piece(piece, start, unknown.start, memo, out);
+            self.encode_one(piece, start, unknown.start, memo, out);
             start = unknown.end;
             let unknown = piece.get(unknown).unwrap_or_default();
             out.extend(unknown.iter().filter_map(|byte| bytes.get(usize::from(*byte))));
         }
-        self.model.encode_piece(piece, start, piece.len(), memo, out);
+        self.encode_one(piece, start, piece.len(), memo, out);
     }
 }
 

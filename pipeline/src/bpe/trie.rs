@@ -1,8 +1,14 @@
 //! The longest token that a text begins with.
 //!
-//! A trie over characters, kept as one hash table of edges: a Chinese character is one step, not three. Tokens that
-//! begin or end inside a character have edges of single bytes there. A node knows the longest token on the way to it,
-//! so that a walk that ends anywhere has its answer.
+//! A trie over characters: a Chinese character is one step, not three. Tokens that begin or end inside a character have
+//! edges of single bytes there. A node knows the longest token on the way to it, so that a walk that ends anywhere has
+//! its answer.
+//!
+//! Near the root, edges are in a hash table. Where few nodes are left below, they lie side by side in the order of a
+//! walk through the tree, and are read one after another: the tables of a large vocabulary are in no near cache, so what
+//! counts is how many places of memory a token is spread over.
+
+use std::collections::HashMap;
 
 use super::classes::decode;
 use super::merges::ID_LIMIT;
@@ -31,6 +37,11 @@ impl Match {
         self.0 & (ID_LIMIT - 1)
     }
 
+    /// The token, or [`NONE`].
+    pub fn token_or_none(self) -> u32 {
+        if self == Match::NONE { NONE } else { self.token() }
+    }
+
     /// The token's length; 0 for none.
     #[inline(always)]
     pub fn length(self) -> usize {
@@ -47,20 +58,56 @@ const NODE_LIMIT: usize = ID_LIMIT as usize;
 
 /// Tokens as a trie.
 pub struct Trie {
-    /// `from << 43 | symbol << 22 | to << 2 | flags`, or [`EMPTY`].
+    /// Edges from nodes with many below them: `from << 43 | symbol << 22 | to << 2 | flags`, or [`EMPTY`].
     edges: Vec<u64>,
     shift: u32,
-    /// By node: the longest token that is the node's text or begins it.
-    longest: Vec<Match>,
+    /// Each node before those below it.
+    nodes: Vec<Node>,
     /// By code point below U+10000: the edge from the root, or none and the longest token that is a part of the
     /// character. Most walks begin here.
     first: Vec<First>,
 }
 
+/// In one word: the symbol on the edge to the node, how many nodes its subtree has, itself counted, and the longest
+/// token that is the node's text or begins it.
+#[derive(Clone, Copy)]
+struct Node(u64);
+
+const SIZE: u32 = 21;
+const LONGEST: u32 = 32;
+const SIZE_MAX: usize = (1 << (LONGEST - SIZE)) - 1;
+/// Most nodes of a subtree that is read instead of looked up.
+const FEW: usize = 16;
+
+impl Node {
+    fn new(symbol: u32, longest: Match) -> Node {
+        Node(u64::from(longest.0) << LONGEST | u64::from(symbol))
+    }
+
+    fn set_size(&mut self, size: usize) {
+        self.0 |= (size.min(SIZE_MAX) as u64) << SIZE;
+    }
+
+    #[inline(always)]
+    fn symbol(self) -> u32 {
+        self.0 as u32 & ((1 << SIZE) - 1)
+    }
+
+    #[inline(always)]
+    fn size(self) -> usize {
+        (self.0 >> SIZE) as usize & SIZE_MAX
+    }
+
+    #[inline(always)]
+    fn longest(self) -> Match {
+        Match((self.0 >> LONGEST) as u32)
+    }
+}
+
 /// Where a walk from the root goes with its first character.
 #[derive(Clone, Copy)]
 struct First {
-    /// Node and flags as in an edge, 0 where there is none.
+    /// Node and flags as in an edge, 0 where nothing is behind the character.
     edge: u32,
     /// The longest token so far.
     longest: Match,
@@ -68,22 +115,26 @@ struct First {
 
 const FIRST_CHARS: usize = 0x1_0000;
 
-/// No edge leaves the node.
-const LEAF: u64 = 1;
+/// The node's subtree is read: it has at most [`FEW`] nodes, and no edges of single bytes.
+const READ: u64 = 1;
 /// An edge of a single byte leaves the node.
 const PARTIAL: u64 = 2;
 
 /// The bits of an edge that say where it leads.
 const EDGE_END: u32 = (1 << 22) - 1;
 
-/// A trie under construction.
+/// A trie under construction: nodes are numbered in the order of a walk through the tree, but for those of tokens that
+/// begin or end inside a character, which come last.
 struct Nodes {
     /// The path to the last token: symbols and nodes.
     path: Vec<(u32, u32)>,
-    flags: Vec<u64>,
-    longest: Vec<Match>,
-    /// From, symbol, to.
-    edges: Vec<(u32, u32, u32)>,
+    nodes: Vec<Node>,
+    /// By node.
+    parents: Vec<u32>,
+    /// Nodes that edges of single bytes leave.
+    partial: Vec<bool>,
+    /// Nodes of which not all below are in the order of a walk.
+    apart: Vec<bool>,
 }
 
 impl Trie {
@@ -97,31 +148,62 @@ impl Trie {
             }
             Match::new(longest, if longest == NONE { 0 } else { bytes(longest).len() })
         };
-        let mut nodes = Nodes { path: Vec::new(), flags: vec![LEAF], longest: vec![Match::NONE], edges: Vec::new() };
+        let root = Node::new(0, Match::NONE);
+        let mut nodes =
+            Nodes { path: Vec::new(), nodes: vec![root], parents: vec![ROOT], partial: vec![false], apart: vec![true] };
         let mut broken = Vec::new();
         for token in sorted {
             match std::str::from_utf8(bytes(*token)) {
                 Ok(text) => nodes.insert(text, |end| longest_within(*token, end)),
-                Err(_) => broken.push((*token, symbols(bytes(*token)))),
+                Err(_) => broken.push(*token),
             }
         }
-        let more: usize = broken.iter().map(|(_, symbols)| symbols.len()).sum();
-        let bits = ((nodes.edges.len() + more).max(4) * 2).next_power_of_two().trailing_zeros();
-        let mut trie =
-            Trie { edges: vec![EMPTY; 1 << bits], shift: u64::BITS - bits, longest: Vec::new(), first: Vec::new() };
-        for (from, symbol, to) in &nodes.edges {
-            trie.add(*from, *symbol, *to);
+        let whole = nodes.nodes.len();
+        let mut children: HashMap<(u32, u32), u32> = HashMap::new();
+        if !broken.is_empty() {
+            let edge = |(to, node): (usize, &Node)| Some(((*nodes.parents.get(to)?, node.symbol()), to as u32));
+            children.extend(nodes.nodes.iter().enumerate().skip(1).filter_map(edge));
         }
-        for (token, symbols) in broken {
-            trie.insert_broken(&mut nodes, &symbols, |end| longest_within(token, end));
+        for token in broken {
+            nodes.insert_broken(&mut children, bytes(token), |end| longest_within(token, end));
         }
-        trie.longest = nodes.longest;
-        trie.set_flags(&nodes.flags);
-        trie.first = (0..FIRST_CHARS as u32).map(|code_point| trie.first_of(code_point)).collect();
-        (nodes.flags.len() <= NODE_LIMIT).then_some(trie)
+        (nodes.nodes.len() <= NODE_LIMIT).then(|| Trie::lay_out(nodes, whole))
     }
 
-    fn add(&mut self, from: u32, symbol: u32, to: u32) {
+    /// Puts the edges in their table. The first `whole` nodes are in the order of a walk.
+    fn lay_out(mut nodes: Nodes, whole: usize) -> Trie {
+        let mut sizes = vec![1_usize; nodes.nodes.len()];
+        for node in (1..nodes.nodes.len()).rev() {
+            let (size, parent) = (sizes.get(node).copied().unwrap_or(1), nodes.parents.get(node).copied());
+            if let Some(above) = parent.and_then(|parent| sizes.get_mut(parent as usize)) {
+                *above += size;
+            }
+        }
+        let is_read = |node: usize| {
+            node < whole && sizes.get(node).is_some_and(|size| *size <= FEW) && nodes.apart.get(node) == Some(&false)
+        };
+        let read: Vec<bool> = (0..nodes.nodes.len()).map(is_read).collect();
+        let looked_up = |node: &usize| {
+            let parent = nodes.parents.get(*node).copied().unwrap_or(ROOT);
+            read.get(parent as usize) == Some(&false)
+        };
+        let count = (1..nodes.nodes.len()).filter(looked_up).count();
+        let bits = (count.max(4) * 3 / 2).next_power_of_two().trailing_zeros();
+        let mut trie =
+            Trie { edges: vec![EMPTY; 1 << bits], shift: u64::BITS - bits, nodes: Vec::new(), first: Vec::new() };
+        for to in (1..nodes.nodes.len()).filter(looked_up) {
+            let (from, symbol) = (nodes.parents.get(to).copied(), nodes.nodes.get(to).map(|node| node.symbol()));
+            let read = if read.get(to) == Some(&true) { READ } else { 0 };
+            let partial = if nodes.partial.get(to) == Some(&true) { PARTIAL } else { 0 };
+            trie.add(from.unwrap_or(ROOT), symbol.unwrap_or_default(), (to as u64) << 2 | read | partial);
+        }
+        nodes.nodes.iter_mut().zip(&sizes).for_each(|(node, size)| node.set_size(*size));
+        trie.nodes = nodes.nodes;
+        trie.first = (0..FIRST_CHARS as u32).map(|code_point| trie.first_of(code_point)).collect();
+        trie
+    }
+
+    fn add(&mut self, from: u32, symbol: u32, edge_end: u64) {
         let key = edge_key(from, symbol);
         let mask = self.edges.len() - 1;
         let mut slot = slot_of(key, self.shift);
@@ -129,27 +211,7 @@ impl Trie {
             slot = (slot + 1) & mask;
         }
         if let Some(edge) = self.edges.get_mut(slot) {
-            *edge = key << 22 | u64::from(to) << 2;
-        }
-    }
-
-    /// Inserts a token that begins or ends inside a character: few do.
-    fn insert_broken(&mut self, nodes: &mut Nodes, symbols: &[(u32, usize)], longest: impl Fn(usize) -> Match) {
-        let mut node = ROOT;
-        for (symbol, end) in symbols {
-            if let Some(edge) = self.edge(node, *symbol) {
-                node = to_of(edge);
-                continue;
-            }
-            let to = nodes.add(node, *symbol, longest(*end));
-            self.add(node, *symbol, to);
-            node = to;
-        }
-    }
-
-    fn set_flags(&mut self, flags: &[u64]) {
-        for edge in self.edges.iter_mut().filter(|edge| **edge != EMPTY) {
-            *edge |= flags.get(to_of(*edge) as usize).copied().unwrap_or_default();
+            *edge = key << 22 | edge_end;
         }
     }
 
@@ -172,7 +234,9 @@ impl Trie {
 
     fn first_of(&self, code_point: u32) -> First {
         if let Some(edge) = self.edge(ROOT, code_point) {
-            return First { edge: edge as u32 & EDGE_END, longest: self.longest_of(to_of(edge)) };
+            let node = self.node(to_of(edge));
+            let behind = node.size() > 1 || edge & PARTIAL != 0;
+            return First { edge: if behind { edge as u32 & EDGE_END } else { 0 }, longest: node.longest() };
         }
         let mut buffer = [0; 4];
         let text = char::from_u32(code_point).map_or("", |c| c.encode_utf8(&mut buffer));
@@ -180,8 +244,13 @@ impl Trie {
     }
 
     #[inline(always)]
+    fn node(&self, node: u32) -> Node {
+        self.nodes.get(node as usize).copied().unwrap_or(Node(0))
+    }
+
+    #[inline(always)]
     fn longest_of(&self, node: u32) -> Match {
-        self.longest.get(node as usize).copied().unwrap_or(Match::NONE)
+        self.node(node).longest()
     }
 
     /// The longest token at `start`.
@@ -189,7 +258,7 @@ impl Trie {
     pub fn longest_at(&self, text: &[u8], start: usize) -> Match {
         let (symbol, length) = symbol(text, start);
         match self.first.get(symbol as usize) {
-            Some(first) if first.edge == 0 || first.edge & LEAF as u32 != 0 => first.longest,
+            Some(first) if first.edge == 0 => first.longest,
             Some(first) => self.walk(u64::from(first.edge), text, start + length),
             None => self.walk(PARTIAL, text, start),
         }
@@ -198,21 +267,41 @@ impl Trie {
     /// Goes on from the node that an edge leads to.
     #[inline(always)]
     fn walk(&self, mut edge: u64, text: &[u8], mut at: usize) -> Match {
-        while at < text.len() {
+        while edge & READ == 0 && at < text.len() {
             let (symbol, length) = symbol(text, at);
             let Some(next) = self.edge(to_of(edge), symbol) else {
                 if edge & PARTIAL != 0 {
                     return self.longest_of(self.bytes_from(to_of(edge), text, at));
                 }
-                break;
+                return self.longest_of(to_of(edge));
             };
             edge = next;
             at += length;
-            if edge & LEAF != 0 {
-                break;
+        }
+        if edge & READ == 0 { self.longest_of(to_of(edge)) } else { self.read(to_of(edge) as usize, text, at) }
+    }
+
+    /// Goes on from a node below which there are few.
+    #[inline(always)]
+    fn read(&self, node: usize, text: &[u8], mut at: usize) -> Match {
+        let all = self.nodes.get(node..).unwrap_or_default();
+        let Some((root, mut below)) = all.split_first() else { return Match::NONE };
+        let mut longest = root.longest();
+        below = below.get(..root.size() - 1).unwrap_or_default();
+        while !below.is_empty() && at < text.len() {
+            let (symbol, length) = symbol(text, at);
+            loop {
+                let Some(child) = below.first() else { return longest };
+                if child.symbol() == symbol {
+                    longest = child.longest();
+                    at += length;
+                    below = below.get(1..child.size()).unwrap_or_default();
+                    break;
+                }
+                below = below.get(child.size()..).unwrap_or_default();
             }
         }
-        self.longest_of(to_of(edge))
+        longest
     }
 
     /// The node behind as many bytes of the character at `at` as there are edges for.
@@ -237,19 +326,36 @@ impl Nodes {
         for (start, c) in token.char_indices().skip(shared) {
             let from = self.path.last().map_or(ROOT, |(_, node)| *node);
             let to = self.add(from, u32::from(c), longest(start + c.len_utf8()));
-            self.edges.push((from, u32::from(c), to));
             self.path.push((u32::from(c), to));
+        }
+    }
+
+    /// Inserts a token that begins or ends inside a character: few do.
+    fn insert_broken(
+        &mut self,
+        children: &mut HashMap<(u32, u32), u32>,
+        token: &[u8],
+        longest: impl Fn(usize) -> Match,
+    ) {
+        let mut node = ROOT;
+        for (symbol, end) in symbols(token) {
+            let leaves = [(&mut self.apart, true), (&mut self.partial, symbol >= BYTE)];
+            for (flags, is_set) in leaves {
+                if let Some(flag) = flags.get_mut(node as usize) {
+                    *flag |= is_set;
+                }
+            }
+            node = *children.entry((node, symbol)).or_insert_with(|| self.add(node, symbol, longest(end)));
         }
     }
 
     /// A new node behind an edge.
     fn add(&mut self, from: u32, symbol: u32, longest: Match) -> u32 {
-        if let Some(flags) = self.flags.get_mut(from as usize) {
-            *flags = *flags & !LEAF | if symbol >= BYTE { PARTIAL } else { 0 };
-        }
-        self.flags.push(LEAF);
-        self.longest.push(longest);
-        self.flags.len() as u32 - 1
+        self.nodes.push(Node::new(symbol, longest));
+        self.parents.push(from);
+        self.partial.push(false);
+        self.apart.push(false);
+        self.nodes.len() as u32 - 1
     }
 }
 

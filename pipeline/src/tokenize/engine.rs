@@ -1,10 +1,10 @@
 //! The engines that turn text into ids: our own, `tokenizers` 1.0, and `tokenizers` 0.23 for everything else.
 //!
-//! [`bpe`](crate::bpe) encodes what it recognises exactly: byte-level and SentencePiece-style BPE behind the published
-//! splits. It is the fastest for vocabularies up to [`OWN_VOCAB_MAX`]. `tokenizers` 1.0.0-rc.3 encodes twenty times faster than 0.23, but its ids are proven to
-//! be Hugging Face's only for the components of [`unproven`], only on code points that are not
-//! [doubtful](super::doubtful), and it does not read every `tokenizer.json` (a `ByteLevel` with `add_prefix_space`,
-//! nested sequences). All else is encoded by 0.23.2, which candle brings into the tree anyway: slowly, and exactly.
+//! [`bpe`](crate::bpe) encodes what it recognises exactly, and fastest: byte-level and SentencePiece-style BPE behind the
+//! published splits. `tokenizers` 1.0.0-rc.3 encodes twenty times faster than 0.23, but its ids are proven to be Hugging
+//! Face's only for the components of [`unproven`], only on code points that are not [doubtful](super::doubtful), and it
+//! does not read every `tokenizer.json` (a `ByteLevel` with `add_prefix_space`, nested sequences). All else is encoded
+//! by 0.23.2, which candle brings into the tree anyway: slowly, and exactly.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -50,10 +50,6 @@ pub(super) struct Reference(tokenizers_reference::Tokenizer);
 const PROBES: [&str; 3] =
     ["a", "Probe 12'll\n\u{e9}  \u{4f60}\u{597d}\u{ff0c}\t<s>", " \u{1f468}\u{200d}\u{1f469}\r\n\r\n..."];
 
-/// Entries up to which our own encoder was faster than `tokenizers` 1.0 on Chinese and on English; with 50,257 it was
-/// not (docs/RESULTS.md).
-const OWN_VOCAB_MAX: usize = 32_768;
-
 /// Why the fast engine's ids are not known to be right, if they are not: the first component beyond those for which
 /// tests compare the engines.
 fn unproven(definition: &Value) -> Option<String> {
@@ -82,22 +78,12 @@ fn members<'a>(slot: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a V
     sequence.into_iter().flatten().chain(alone)
 }
 
-fn vocab_len(definition: &Value) -> usize {
-    definition.pointer("/model/vocab").and_then(Value::as_object).map_or(0, serde_json::Map::len)
-}
-
 impl Engine {
     /// The fastest engine whose ids are right, and for people, if it is not our own, why.
     ///
     /// # Errors
     /// What the reference engine says if none can read the tokenizer.
     pub fn load(definition: &Value, allow_special: bool) -> Result<(Engine, Option<String>), String> {
-        if vocab_len(definition) > OWN_VOCAB_MAX
-            && let Ok(fast) = Engine::fast(definition, allow_special)
-        {
-            let note = format!("crate tokenizers 1.0 encodes: faster for more than {OWN_VOCAB_MAX} entries");
-            return Ok((fast, Some(note)));
-        }
         let unrecognised = match Own::load(definition, allow_special) {
             Ok(own) => return Ok((Engine::Own(Box::new(own)), None)),
             Err(reason) => reason,

@@ -19,6 +19,9 @@ impl Scanner for Cl100k {
     fn end(&mut self, classes: &Classes, text: &[u8], start: usize) -> usize {
         let letter = if self.marks { LETTER | MARK } else { LETTER };
         let first = text.get(start).copied();
+        if let Some(end) = Classes::ascii_word(text, start + usize::from(first == Some(b' '))) {
+            return end;
+        }
         if first == Some(b'\'')
             && let Some(end) = contraction_any_case(text, start)
         {

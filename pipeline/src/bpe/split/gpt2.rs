@@ -13,6 +13,9 @@ impl Scanner for Gpt2 {
     fn end(&mut self, classes: &Classes, text: &[u8], start: usize) -> usize {
         let first = text.get(start).copied();
         let from = start + usize::from(first == Some(b' '));
+        if let Some(end) = Classes::ascii_word(text, from) {
+            return end;
+        }
         let (class, length) = classes.at(text, from);
         if class & LETTER != 0 {
             return classes.letters(text, from + length, LETTER);
