@@ -4,6 +4,7 @@ pub mod against;
 pub mod bpe;
 pub mod clean;
 pub mod cli;
+pub mod decontaminate;
 pub mod dedup;
 pub mod derive;
 pub mod engine;

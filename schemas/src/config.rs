@@ -23,6 +23,9 @@ pub struct Config {
     pub measure: Measure,
     /// Which documents stay.
     pub filter: Filter,
+    /// Which benchmarks no document may hold a passage of.
+    #[serde(skip_serializing_if = "Decontaminate::is_off")]
+    pub decontaminate: Decontaminate,
     /// Which documents are the same.
     pub dedup: Dedup,
     /// How text becomes token ids.
@@ -407,6 +410,29 @@ pub enum Nulls {
     Keep,
     /// The run fails, naming the document.
     Error,
+}
+
+/// Which benchmarks no document may hold a passage of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decontaminate {
+    /// Files of benchmark records, of any input format: every string in them counts. In a dataset's copy
+    /// `NAME@sha256:HASH`.
+    pub benchmarks: Vec<String>,
+    /// Units of a passage; a unit is what it is in a shingle.
+    pub ngram: u32,
+}
+
+impl Default for Decontaminate {
+    fn default() -> Self {
+        Decontaminate { benchmarks: Vec::new(), ngram: 13 }
+    }
+}
+
+impl Decontaminate {
+    fn is_off(&self) -> bool {
+        self.benchmarks.is_empty()
+    }
 }
 
 /// Which documents are the same.

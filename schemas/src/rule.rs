@@ -8,6 +8,8 @@ pub const STAGE_READ: &str = "read";
 pub const STAGE_CLEAN: &str = "clean";
 /// Stage of quality filters.
 pub const STAGE_FILTER: &str = "filter";
+/// Stage of decontamination; a rule is the name of a benchmark's file.
+pub const STAGE_DECONTAMINATE: &str = "decontaminate";
 /// Stage of deduplication.
 pub const STAGE_DEDUP: &str = "dedup";
 /// Stage of taking documents out of a committed dataset.

@@ -10,7 +10,7 @@ const SHINGLE_UNITS: usize = 5;
 pub type Pair = (usize, usize, f64);
 
 /// Units as `docs/FORMAT.md` has them: lower-case words, and single characters of scripts without spaces.
-fn units(text: &str) -> Vec<String> {
+pub fn units(text: &str) -> Vec<String> {
     let mut units = Vec::new();
     let mut word = String::new();
     for character in text.chars() {

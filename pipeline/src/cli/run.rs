@@ -127,6 +127,12 @@ struct ChooseArgs {
     /// Drop documents of more code points
     #[arg(long, value_name = "N")]
     max_chars: Option<u64>,
+    /// Drop documents that hold a passage of these benchmarks: files of any input format, every string in them
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    decontaminate: Vec<String>,
+    /// Units of a passage: words, or characters in scripts without spaces [default: 13]
+    #[arg(long, value_name = "N")]
+    ngram: Option<u32>,
     #[command(flatten)]
     dedup: DedupArgs,
 }
@@ -245,6 +251,10 @@ impl Args {
         filter.where_sql = flags.where_sql.clone().or(filter.where_sql.take());
         set(&mut filter.nulls, named::<Nulls>(flags.nulls.as_ref()));
         filter.max_chars = flags.max_chars.or(filter.max_chars);
+        if !flags.decontaminate.is_empty() {
+            config.decontaminate.benchmarks = flags.decontaminate.clone();
+        }
+        set(&mut config.decontaminate.ngram, flags.ngram);
         flags.dedup.apply(&mut config.dedup);
         Ok(())
     }

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::memory;
 use super::run::all_cores;
 use crate::against::{self, Earlier};
+use crate::decontaminate::{self, Benchmark, Decontaminator};
 use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
@@ -45,6 +46,9 @@ pub struct Plan {
     /// The earlier datasets whose documents are dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<Earlier>,
+    /// The benchmarks no document may hold a passage of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmarks: Vec<Benchmark>,
     /// Threads of the machine that planned: what must be the same in every task is reckoned by them.
     pub threads: usize,
     /// Memory limit in bytes.
@@ -99,13 +103,20 @@ impl Plan {
             None => against::open(&config.dedup)?,
             Some(_) => Vec::new(),
         };
+        let benchmarks = match config.derive {
+            None => decontaminate::benchmarks(&config.decontaminate)?,
+            Some(_) => Vec::new(),
+        };
+        let decontaminator = Decontaminator::load(&benchmarks, config.decontaminate.ngram, memory)?;
+        memory::check_limit(memory, threads, memory::resident_bytes())?;
         let mut named = config.clone();
         if config.derive.is_none() {
+            named.decontaminate.benchmarks = benchmarks.iter().map(decontaminate::identity).collect();
             named.dedup.against = against.iter().map(Earlier::identity).collect();
         }
         let config_toml = settings::canonical(&named, &measure, encoder.hash(), &bos, &eos)?;
         let identity = identity(&config_toml, &inputs);
-        let notes = encoder.notes().to_vec();
+        let notes = [encoder.notes(), decontaminator.notes()].concat();
         let dataset = dataset.to_owned();
         Ok(Plan {
             dataset,
@@ -116,6 +127,7 @@ impl Plan {
             parts,
             derived: None,
             against,
+            benchmarks,
             threads,
             memory,
             notes,

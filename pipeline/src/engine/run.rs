@@ -11,6 +11,7 @@ use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
 use super::{execute, marker, memory};
 use crate::clean::Cleaner;
+use crate::decontaminate::Decontaminator;
 use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -41,6 +42,8 @@ pub struct Run {
     pub filter: Filter,
     /// How lines become documents.
     pub read_options: read::Options,
+    /// The passages of benchmarks.
+    pub decontaminator: Decontaminator,
     /// How duplicates are found, and which stays.
     pub dedup: Settings,
     /// Memory left for tasks: the limit less what the process held before them.
@@ -77,6 +80,8 @@ impl Run {
         measures.refuse_changed(&plan.config_toml)?;
         let read_options = read::Options::from_config(&plan.config.read)?;
         let dedup = Settings::from_config(&plan.config.dedup)?;
+        let ngram = plan.config.decontaminate.ngram;
+        let decontaminator = Decontaminator::load(&plan.benchmarks, ngram, plan.memory)?;
         Ok(Run {
             work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
             plan,
@@ -89,6 +94,7 @@ impl Run {
             measures,
             filter,
             read_options,
+            decontaminator,
             dedup,
             layout: OnceLock::new(),
         })

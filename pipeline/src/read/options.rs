@@ -44,6 +44,16 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Records of which the fields alone count: no text is asked for.
+    ///
+    /// # Errors
+    /// As [`Options::from_config`].
+    pub fn fields_alone(config: &Read) -> Result<Options, Error> {
+        Ok(Options { template: Some(Template::nothing()), ..Options::from_config(config)? })
+    }
+}
+
 fn check_range(setting: &'static str, found: u64, max: u64) -> Result<(), Error> {
     if (1..=max).contains(&found) {
         return Ok(());

@@ -65,6 +65,11 @@ impl Template {
         Ok(Template { pieces })
     }
 
+    /// The template of no text at all: no field is missing.
+    pub(super) fn nothing() -> Template {
+        Template { pieces: Vec::new() }
+    }
+
     /// Appends the text of a document, given its fields, to the arena.
     ///
     /// A field that is absent or null leaves nothing; numbers and booleans stand as written.
@@ -87,7 +92,7 @@ impl Template {
                 return Err(Fault::new(InvalidRule::LineTooLong, detail));
             }
         }
-        if !any {
+        if !any && !self.pieces.is_empty() {
             return Err(Fault::new(InvalidRule::TextMissing, "every field of the template is absent or null"));
         }
         Ok(Span { start: start as u32, end: records.arena.len() as u32 })

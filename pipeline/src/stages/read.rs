@@ -9,13 +9,15 @@ use std::sync::atomic::Ordering;
 use schemas::columns::Kinds;
 use schemas::ledger::Ledger;
 use schemas::manifest::Split;
-use schemas::rule::{InvalidRule, RULE_EMPTY, STAGE_CLEAN, STAGE_FILTER, STAGE_READ};
+use schemas::rule::{InvalidRule, RULE_EMPTY, STAGE_CLEAN, STAGE_DECONTAMINATE, STAGE_FILTER, STAGE_READ};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::layout::{Chunk, ColumnUnion};
 use crate::clean::{self, Cleaned};
+use crate::decontaminate::Hit;
 use crate::dedup::normalize::Normalizer;
+use crate::dedup::shingles::Shingler;
 use crate::engine::ordered::ordered;
 use crate::engine::progress::Unit;
 use crate::engine::run::Run;
@@ -152,6 +154,8 @@ struct Sorter<'a> {
     ledger: Ledger,
     split_by: Option<u32>,
     normalizer: Normalizer,
+    /// Where there are benchmarks.
+    shingler: Option<Shingler>,
     cleaned: &'a Cleaned,
     examples: Reasons,
 }
@@ -173,6 +177,7 @@ impl<'a> Sorter<'a> {
             ledger,
             split_by: split_by.map(|index| index as u32),
             normalizer: run.dedup.normalizer.clone(),
+            shingler: (!run.decontaminator.is_empty()).then(|| run.decontaminator.shingler()),
             cleaned,
             examples: Reasons::default(),
         }
@@ -210,13 +215,23 @@ impl<'a> Sorter<'a> {
             (Verdict::Keep, None) if text.is_empty() => {
                 self.dropped(document, STAGE_CLEAN, RULE_EMPTY.to_owned(), "n_chars=0".to_owned());
             }
-            (Verdict::Keep, None) => self.kept(index, document, text),
+            (Verdict::Keep, None) => match self.contaminated(document) {
+                Some(Hit { benchmark, value }) => {
+                    self.dropped(document, STAGE_DECONTAMINATE, benchmark.to_owned(), value);
+                }
+                None => self.kept(index, document, text),
+            },
         }
         for field in self.records.fields_of(document) {
             if let Some(kinds) = self.kinds.get_mut(field.name as usize) {
                 kinds.insert(field.kind);
             }
         }
+    }
+
+    fn contaminated(&mut self, document: &Document) -> Option<Hit<'a>> {
+        let shingler = self.shingler.as_mut()?;
+        self.run.decontaminator.find(shingler, self.records.str(document.text))
     }
 
     fn kept(&mut self, index: usize, document: &Document, text: &[u8]) {
