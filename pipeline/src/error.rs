@@ -102,6 +102,16 @@ pub enum Error {
         /// The other.
         found: String,
     },
+    /// An engine that executes tasks failed.
+    #[error("{engine}: {detail}\nhint: {hint}")]
+    Engine {
+        /// `slurm`, `ray`, `local`.
+        engine: &'static str,
+        /// What it said.
+        detail: String,
+        /// What to do.
+        hint: String,
+    },
     /// A signal asked the run to stop.
     #[error("interrupted; the same command finishes the work")]
     Interrupted(i32),

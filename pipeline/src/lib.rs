@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod filter;
+pub mod launch;
 pub mod look;
 pub mod measure;
 pub mod query;

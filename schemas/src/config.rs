@@ -585,11 +585,43 @@ pub struct Machine {
     /// Bytes of plain input a read task takes, such as `64MiB`; a whole number of 64 MiB blocks, which the input
     /// hash is made of. Never seen in the output.
     pub task_bytes: String,
+    /// How `pipeline launch` asks an engine.
+    pub launch: Launch,
+}
+
+/// How `pipeline launch` asks an engine to execute tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Launch {
+    /// Jobs a stage is cut into; None: as many as there are read tasks, at most 256.
+    pub jobs: Option<usize>,
+    /// Threads of a job; None: 1.
+    pub cpus: Option<usize>,
+    /// How often a job that fails is tried again.
+    pub retries: u32,
+    /// Slurm: partition.
+    pub partition: Option<String>,
+    /// Slurm: time limit of a job.
+    pub time: Option<String>,
+    /// Slurm: further options of sbatch, such as `--account=text`.
+    pub options: Vec<String>,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Launch { jobs: None, cpus: None, retries: 3, partition: None, time: None, options: Vec::new() }
+    }
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Machine { threads: None, memory: "2GiB".to_owned(), work_dir: None, task_bytes: "256MiB".to_owned() }
+        Machine {
+            threads: None,
+            memory: "2GiB".to_owned(),
+            work_dir: None,
+            task_bytes: "256MiB".to_owned(),
+            launch: Launch::default(),
+        }
     }
 }
 

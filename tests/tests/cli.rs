@@ -19,6 +19,7 @@ fn help_of_every_pipeline_command() {
         "plan",
         "preset",
         "task",
+        "launch",
         "status",
         "preview",
         "check",

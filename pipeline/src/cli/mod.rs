@@ -23,6 +23,7 @@ mod diff;
 mod explain;
 mod export;
 mod inspect;
+mod launch;
 mod merge;
 mod plan;
 mod preset;
@@ -75,7 +76,9 @@ enum Command {
     Run(run::Args),
     /// Write the plan of a run without executing it
     Plan(run::Args),
-    /// Execute one task of a run
+    /// Give the tasks of a planned run to Slurm, Ray, Kubernetes or processes here
+    Launch(launch::Args),
+    /// Execute one task of a run, or a share of a stage's
     Task(task::Args),
     /// Show which tasks of a run are done
     Status(status::Args),
@@ -119,6 +122,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Launch(args) => launch::run(args),
         Command::Task(args) => task::run(args),
         Command::Status(args) => status::run(args),
         Command::Preset(args) => preset::run(args),

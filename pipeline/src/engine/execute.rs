@@ -25,6 +25,20 @@ pub fn execute(run: &Run, stage: &dyn Stage) -> Result<(), Error> {
     }
 }
 
+/// Runs the missing tasks of a share: those whose rank is `share` modulo `of`. The only share of a stage goes on until
+/// nothing is missing; one of several leaves later rounds to later steps.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_share(run: &Run, stage: &dyn Stage, share: usize, of: usize) -> Result<(), Error> {
+    if of <= 1 {
+        return execute(run, stage);
+    }
+    let ranks = (share..stage.ranks(run)?).step_by(of);
+    let missing: Vec<usize> = ranks.filter(|rank| !run.is_done(stage.name(), *rank)).collect();
+    if missing.is_empty() { Ok(()) } else { execute_tasks(run, stage, missing) }
+}
+
 fn execute_tasks(run: &Run, stage: &dyn Stage, missing: Vec<usize>) -> Result<(), Error> {
     run.make_stage_folder(stage.name())?;
     let (total, unit) = stage.work(run);

@@ -1,9 +1,9 @@
-//! Ctrl-C and SIGTERM: tasks stop between two blocks, leaving nothing under a final name; a second signal ends at once.
+//! Ctrl-C, SIGTERM and SIGUSR1 (how schedulers warn): tasks stop between two blocks, leaving nothing under a final name; a second signal ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::error::Error;
 
@@ -14,7 +14,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over SIGINT and SIGTERM.
+    /// Takes over SIGINT, SIGTERM and SIGUSR1.
     ///
     /// # Errors
     /// [`Error::Usage`] where the system refuses to install a handler.
@@ -22,7 +22,7 @@ impl Interrupt {
         let interrupt = Interrupt::default();
         let refused = |error: std::io::Error| Error::usage("signal handler", error.to_string(), "");
         let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
             // The order matters: the first signal only sets both flags, the second finds `asked` and ends.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&asked)).map_err(refused)?;
             signal_hook::flag::register(signal, Arc::clone(&asked)).map_err(refused)?;

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Error;
+use crate::spill::frame::attempt_name;
 
 /// Writes a marker.
 ///
@@ -19,7 +20,7 @@ use crate::error::Error;
 /// [`Error::Io`] where the disk refuses.
 pub fn write(path: &Path, payload: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string(payload).map_err(|error| damaged(path, error.to_string()))?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let temporary = attempt_name(path);
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(format!("{:016x}\n{json}\n", xxh3_64(json.as_bytes())).as_bytes())?;

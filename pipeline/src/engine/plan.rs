@@ -28,6 +28,8 @@ pub const PLAN_FILE: &str = "plan.json";
 /// Everything a task needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
+    /// The folder in which the plan was made; paths of inputs, tokenizer and dataset may be relative to it.
+    pub folder: PathBuf,
     /// The dataset folder.
     pub dataset: PathBuf,
     /// The configuration, with the tokenizer's path.
@@ -108,7 +110,9 @@ impl Plan {
             Some(_) => Vec::new(),
         };
         let decontaminator = Decontaminator::load(&benchmarks, config.decontaminate.ngram, memory)?;
-        memory::check_limit(memory, threads, memory::resident_bytes())?;
+        if !decontaminator.is_empty() {
+            memory::check_limit(memory, threads, memory::resident_bytes())?;
+        }
         let mut named = config.clone();
         if config.derive.is_none() {
             named.decontaminate.benchmarks = benchmarks.iter().map(decontaminate::identity).collect();
@@ -118,7 +122,9 @@ impl Plan {
         let identity = identity(&config_toml, &inputs);
         let notes = [encoder.notes(), decontaminator.notes()].concat();
         let dataset = dataset.to_owned();
+        let folder = std::env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
         Ok(Plan {
+            folder,
             dataset,
             config,
             config_toml,

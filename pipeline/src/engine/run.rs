@@ -100,7 +100,7 @@ impl Run {
         })
     }
 
-    /// Opens a planned run by its dataset folder or its work folder.
+    /// Opens a planned run by its dataset folder or its work folder, and goes to the folder in which it was planned.
     ///
     /// # Errors
     /// [`Error::Marker`] where there is no plan; whatever [`Run::new`] refuses.
@@ -111,6 +111,8 @@ impl Run {
         let absent =
             || Error::Marker { path: path.clone(), detail: "expected the plan of a run, found none".to_owned() };
         let plan: Plan = marker::read(&path)?.ok_or_else(absent)?;
+        let work_dir = std::fs::canonicalize(&work_dir).map_err(|error| Error::io("open", &work_dir, error))?;
+        std::env::set_current_dir(&plan.folder).map_err(|error| Error::io("go to", &plan.folder, error))?;
         let encoder = Encoder::load(Path::new(&plan.config.tokenize.tokenizer), &plan.config.tokenize)?;
         Run::new(plan, &work_dir, encoder, process)
     }

@@ -16,6 +16,16 @@ pub trait Stage: Sync {
     /// Where markers of earlier stages cannot be read.
     fn ranks(&self, run: &Run) -> Result<usize, Error>;
 
+    /// Whether it has more tasks once those that are known are done.
+    fn works_in_rounds(&self) -> bool {
+        false
+    }
+
+    /// Whether it never has more than one task.
+    fn is_single(&self) -> bool {
+        false
+    }
+
     /// The work of all its tasks, for progress.
     fn work(&self, run: &Run) -> (u64, Unit) {
         (self.ranks(run).unwrap_or_default() as u64, Unit::Things)

@@ -23,8 +23,9 @@ pub struct FrameWriter {
     finished: bool,
 }
 
-/// A name beside `path` that no other attempt uses. Two attempts of one task may run at once.
-fn attempt_name(path: &Path) -> PathBuf {
+/// A name beside `path` that no other attempt uses. Two attempts of one task may run at once, on nodes or in containers
+/// that number their processes alike.
+pub fn attempt_name(path: &Path) -> PathBuf {
     static ATTEMPT: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());

@@ -58,6 +58,10 @@ impl Stage for ClusterStage {
         NAME
     }
 
+    fn works_in_rounds(&self) -> bool {
+        true
+    }
+
     /// The tasks of the rounds that are known to be needed: one more round while documents are open after the last.
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
         let chunks = run.layout()?.chunks.len();

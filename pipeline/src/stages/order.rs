@@ -86,6 +86,10 @@ impl Stage for OrderStage {
         Ok(1)
     }
 
+    fn is_single(&self) -> bool {
+        true
+    }
+
     fn execute(&self, run: &Run, _rank: usize) -> Result<(), Error> {
         let layout = run.layout()?;
         let mut ledger = layout.ledger.clone();

@@ -18,7 +18,7 @@ use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
 use crate::spill::bandkeys::{self, BandKey};
-use crate::spill::frame::{FrameReader, FrameWriter};
+use crate::spill::frame::{FrameReader, FrameWriter, attempt_name};
 use crate::spill::wire::put_u32;
 
 /// Name of the stage.
@@ -178,8 +178,7 @@ impl<'a> BandKeys<'a> {
 
     fn flush(&mut self) -> Result<(), Error> {
         // Another attempt of this task may write at the same time.
-        let name = format!("{:03}-{}.run", self.runs.len(), std::process::id());
-        let run = self.run.task_file(self.stage, self.rank, &name);
+        let run = attempt_name(&self.run.task_file(self.stage, self.rank, "run"));
         bandkeys::write(&run, &mut self.held)?;
         self.runs.push(run);
         self.held.clear();
