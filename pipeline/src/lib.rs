@@ -14,6 +14,7 @@ pub mod filter;
 pub mod launch;
 pub mod look;
 pub mod measure;
+pub mod mix;
 pub mod query;
 pub mod read;
 pub mod record;

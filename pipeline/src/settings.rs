@@ -63,6 +63,7 @@ pub fn validate(config: &Config) -> Result<(), Error> {
     fraction("--val-fraction", config.split.val_fraction)?;
     fraction("--max-invalid", config.read.max_invalid.unwrap_or_default())?;
     dedup::settings::Settings::from_config(&config.dedup)?;
+    crate::mix::Mix::from_config(&config.mix)?;
     if config.output.shard_tokens == 0 {
         return Err(Error::usage("--shard-tokens", "expected at least 1, found 0", ""));
     }

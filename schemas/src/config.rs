@@ -28,6 +28,8 @@ pub struct Config {
     pub decontaminate: Decontaminate,
     /// Which documents are the same.
     pub dedup: Dedup,
+    /// How much there is of each kind of documents.
+    pub mix: Mix,
     /// How text becomes token ids.
     pub tokenize: Tokenize,
     /// Which documents are held out.
@@ -508,6 +510,47 @@ pub enum DedupMethod {
     Exact,
     /// Those, and documents whose shingles are similar, found by their signatures.
     Minhash,
+}
+
+/// How much there is of each kind of documents: documents are left out, or repeated, by a hash of their text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mix {
+    /// Column whose values are weighed; `source` is the path of the input, whose keys may be patterns with `*`.
+    pub by: Option<String>,
+    /// shares: tokens in all; as many as there are without repeating a document where not given.
+    pub total_tokens: Option<u64>,
+    /// Most times a document occurs.
+    pub max_copies: u32,
+    /// Seed of the hash that chooses documents.
+    pub seed: u64,
+    /// Writes this share of the documents only: one of `subset_steps`.
+    pub subset: Option<f64>,
+    /// Shares of the documents, ascending: a dataset of one begins with the dataset of the one before.
+    pub subset_steps: Vec<f64>,
+    /// How often a document of a value occurs, on average: 0.5 leaves out half of them, 2 repeats each once. `*` is all
+    /// other values: 1 where not given.
+    pub weights: BTreeMap<String, f64>,
+    /// Most tokens of a value. `*` is all other values: all there are where not given.
+    pub tokens: BTreeMap<String, u64>,
+    /// Share of the tokens of a value, relative to the others. `*` is all other values: none where not given.
+    pub shares: BTreeMap<String, f64>,
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Mix {
+            by: None,
+            total_tokens: None,
+            max_copies: 16,
+            seed: 0,
+            subset: None,
+            subset_steps: vec![0.1, 0.3, 1.0],
+            weights: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            shares: BTreeMap::new(),
+        }
+    }
 }
 
 /// How text becomes token ids.

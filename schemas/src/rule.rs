@@ -12,6 +12,8 @@ pub const STAGE_FILTER: &str = "filter";
 pub const STAGE_DECONTAMINATE: &str = "decontaminate";
 /// Stage of deduplication.
 pub const STAGE_DEDUP: &str = "dedup";
+/// Stage of mixing; its other rules are `COLUMN=VALUE`.
+pub const STAGE_MIX: &str = "mix";
 /// Stage of taking documents out of a committed dataset.
 pub const STAGE_REMOVE: &str = "remove";
 
@@ -27,6 +29,9 @@ pub const RULE_IDS: &str = "ids";
 pub const RULE_EXACT: &str = "exact";
 /// Rule of near-duplicates.
 pub const RULE_NEAR: &str = "near";
+
+/// Rule of documents beyond the subset that is written.
+pub const RULE_SUBSET: &str = "subset";
 
 /// Why a line is invalid: one variant a way in which a line can be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ mod export;
 mod inspect;
 mod launch;
 mod merge;
+mod mix;
 mod plan;
 mod preset;
 mod preview;

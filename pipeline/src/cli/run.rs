@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::dedup::{DedupArgs, describe_near, near_json};
+use super::mix::{MixArgs, print_mix};
 use super::preset::named as named_preset;
 use crate::clean::{self, Cleaner};
 use crate::engine::interrupt::Interrupt;
@@ -135,6 +136,8 @@ struct ChooseArgs {
     ngram: Option<u32>,
     #[command(flatten)]
     dedup: DedupArgs,
+    #[command(flatten)]
+    mix: MixArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -256,6 +259,7 @@ impl Args {
         }
         set(&mut config.decontaminate.ngram, flags.ngram);
         flags.dedup.apply(&mut config.dedup);
+        flags.mix.apply(&mut config.mix)?;
         Ok(())
     }
 
@@ -314,6 +318,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let seconds = start.elapsed().as_secs_f64();
     commit::clear(&run, seconds)?;
     report(&args.out, args.json, &manifest, Some(seconds));
+    if !args.json {
+        print_mix(&args.out);
+    }
     Ok(outcome(&manifest, run.plan.config.read.max_invalid))
 }
 
@@ -482,10 +489,12 @@ pub(super) fn print_notes(plan: &Plan) {
 /// A misspelt column is null everywhere, which drops everything: say so.
 fn warn_unseen_columns(run: &Run) -> Result<(), Error> {
     let layout = run.layout()?;
-    for (name, _) in run.filter.columns() {
+    let by = run.mix.by.as_ref().filter(|name| *name != "source");
+    for (name, of) in run.filter.columns().iter().map(|(name, _)| (name, "filter")).chain(by.map(|name| (name, "mix")))
+    {
         let seen = layout.columns.iter().any(|column| column.source_name == *name);
         if !seen && !["text", "n_chars"].contains(&name.as_str()) {
-            eprintln!("warning: column {name} of the filter was not in any document");
+            eprintln!("warning: column {name} of the {of} was not in any document");
         }
     }
     Ok(())
@@ -553,6 +562,11 @@ pub(super) fn report(dataset: &Path, as_json: bool, manifest: &Manifest, seconds
         }
     }
     eprintln!("  {:>12} kept", ledger.kept);
+    for (count, what) in [(manifest.documents.repeated, "repeated"), (manifest.documents.generated, "generated")] {
+        if count > 0 {
+            eprintln!("  {count:>12} {what}");
+        }
+    }
     for (name, split) in [("train", &splits.train), ("val", &splits.val)] {
         eprintln!("  {name}: {} documents, {} tokens, {} shards", split.documents, split.tokens, split.shards.len());
     }

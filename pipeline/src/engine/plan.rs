@@ -18,6 +18,7 @@ use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
 use crate::measure::Measures;
+use crate::mix::Mix;
 use crate::read::inputs::{Input, Part};
 use crate::tokenize::Encoder;
 use crate::{read, settings};
@@ -156,6 +157,22 @@ impl Plan {
         settings.near.filter(|_| self.finds_duplicates())
     }
 
+    /// How documents are mixed. What is made from datasets was mixed already.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the section is refused.
+    pub fn mix(&self) -> Result<Mix, Error> {
+        match self.derived {
+            Some(_) => Mix::from_config(&schemas::config::Mix::default()),
+            None => Mix::from_config(&self.config.mix),
+        }
+    }
+
+    /// Whether documents are mixed, or a subset is written. The section was checked when the plan was made.
+    pub fn is_mixed(&self) -> bool {
+        self.mix().is_ok_and(|mix| mix.is_on())
+    }
+
     /// Column of the documents' ids.
     pub fn id_column(&self) -> &str {
         if self.derived.is_some() { DOC_ID } else { self.config.read.id_column.as_deref().unwrap_or("id") }
@@ -172,7 +189,12 @@ impl Plan {
     /// the tokens again and the text compressed.
     pub fn disk_bytes(&self) -> u64 {
         let text: u64 = self.inputs.iter().map(|input| input.bytes * if input.is_compressed() { 5 } else { 1 }).sum();
-        text + text / 2 * 3 + (1 << 20)
+        text + (text as f64 * 1.5 * self.copies_mean()) as u64 + (1 << 20)
+    }
+
+    /// Most often that documents occur on average, as far as weights say; a budget of tokens says nothing beforehand.
+    fn copies_mean(&self) -> f64 {
+        self.config.mix.weights.values().copied().fold(1.0, f64::max)
     }
 
     /// Checks that an input is still what was planned.

@@ -16,6 +16,7 @@ use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::measure::Measures;
+use crate::mix::{Cut, Mix};
 use crate::read;
 use crate::stages::{self, layout::Layout};
 use crate::tokenize::Encoder;
@@ -46,9 +47,12 @@ pub struct Run {
     pub decontaminator: Decontaminator,
     /// How duplicates are found, and which stays.
     pub dedup: Settings,
+    /// How often each document occurs.
+    pub mix: Mix,
     /// Memory left for tasks: the limit less what the process held before them.
     work_bytes: u64,
     layout: OnceLock<Layout>,
+    cuts: OnceLock<Vec<Cut>>,
 }
 
 /// How this process works.
@@ -83,6 +87,7 @@ impl Run {
         let ngram = plan.config.decontaminate.ngram;
         let decontaminator = Decontaminator::load(&plan.benchmarks, ngram, plan.memory)?;
         Ok(Run {
+            mix: plan.mix()?,
             work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
             plan,
             work_dir: work_dir.to_owned(),
@@ -97,6 +102,7 @@ impl Run {
             decontaminator,
             dedup,
             layout: OnceLock::new(),
+            cuts: OnceLock::new(),
         })
     }
 
@@ -183,6 +189,21 @@ impl Run {
     pub fn make_stage_folder(&self, stage: &str) -> Result<(), Error> {
         let folder = self.work_dir.join(stage);
         std::fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, error))
+    }
+
+    /// How often documents occur, by group; where they are mixed by tokens, once those are counted.
+    ///
+    /// # Errors
+    /// Where the marker of the budget stage cannot be read.
+    pub fn cuts(&self) -> Result<&[Cut], Error> {
+        if let Some(cuts) = self.cuts.get() {
+            return Ok(cuts);
+        }
+        let cuts = match self.mix.cuts_of_weights() {
+            Some(cuts) => cuts,
+            None => self.marker::<stages::mix::BudgetDone>(stages::mix::BUDGET, 0)?.cuts,
+        };
+        Ok(self.cuts.get_or_init(|| cuts))
     }
 
     /// What the read stage found, once it is done.

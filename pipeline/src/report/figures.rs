@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnSketches, N_CHARS, N_TOKENS};
 use super::examples::{Reason, Reasons};
+use super::mixture::Mixture;
 use super::shares::{Share, Shares};
 use super::sketch::Sketch;
 use crate::clean::Counts;
@@ -47,6 +48,9 @@ pub struct Figures {
     pub numbers: Vec<NumberColumn>,
     /// Columns by which one can group.
     pub groups: Vec<GroupColumn>,
+    /// What mixing made of the values of its column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mixture>,
     /// Why lines were rejected, the most frequent reason first.
     pub rejects: Vec<Reason>,
 }
@@ -148,13 +152,15 @@ pub struct Gathered {
     pub reasons: Reasons,
     /// What cleaning changed.
     pub cleaned: Counts,
+    /// What mixing made of the values of its column.
+    pub mix: Option<Mixture>,
 }
 
 impl Figures {
     /// The figures of a dataset that is about to be committed; `manifest` has its counts.
     pub fn new(manifest: &Manifest, filter: &config::Filter, gathered: Gathered) -> Figures {
         let thresholds = thresholds_of(filter);
-        let Gathered { kept, rejected, reasons, cleaned } = gathered;
+        let Gathered { kept, rejected, reasons, cleaned, mix } = gathered;
         let mut rejects = reasons.0;
         rejects.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         Figures {
@@ -171,6 +177,7 @@ impl Figures {
             cleaned,
             numbers: number_columns(&kept, &rejected, &thresholds),
             groups: group_columns(&kept, &rejected),
+            mix,
             rejects,
         }
     }

@@ -17,6 +17,14 @@ pub struct Share {
     pub tokens: u64,
 }
 
+impl Share {
+    /// Adds other documents.
+    pub fn add(&mut self, other: Share) {
+        self.documents += other.documents;
+        self.tokens += other.tokens;
+    }
+}
+
 /// Rows and tokens by value. Null is a value, called so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shares {
@@ -73,12 +81,21 @@ impl Shares {
 
     /// Shannon's entropy of the shares of documents, in bits.
     pub fn entropy_bits(&self) -> f64 {
-        let total: u64 = self.values.values().map(|share| share.documents).sum();
-        let term = |share: &Share| {
-            let part = share.documents as f64 / total as f64;
+        self.entropy(|share| share.documents)
+    }
+
+    /// Shannon's entropy of the shares of tokens, in bits.
+    pub fn token_entropy_bits(&self) -> f64 {
+        self.entropy(|share| share.tokens)
+    }
+
+    fn entropy(&self, of: fn(&Share) -> u64) -> f64 {
+        let total: u64 = self.values.values().map(of).sum();
+        let term = |amount: u64| {
+            let part = amount as f64 / total as f64;
             -part * libm::log2(part)
         };
-        self.values.values().filter(|share| share.documents > 0).map(term).sum()
+        self.values.values().map(of).filter(|amount| *amount > 0).map(term).sum()
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Origin {
     pub line: u64,
     /// Offset in the decompressed stream; None for Parquet.
     pub byte_offset: Option<u64>,
+    /// Which of the documents made of its line it is: 0, or the number of a repetition.
+    pub copy: u32,
 }
 
 /// One value of a row.
@@ -94,6 +96,7 @@ impl RowWriter {
         put_u32(out, row.origin.input);
         put_u64(out, row.origin.line);
         put_u64(out, row.origin.byte_offset.unwrap_or(NONE));
+        put_u32(out, row.origin.copy);
         out.push(match row.side {
             Split::Train => 0,
             Split::Val => 1,
@@ -228,6 +231,7 @@ fn decode_row(cursor: &mut Cursor<'_>, base: usize, values: &mut Vec<Value>) -> 
         input: cursor.u32()?,
         line: cursor.u64()?,
         byte_offset: Some(cursor.u64()?).filter(|offset| *offset != NONE),
+        copy: cursor.u32()?,
     };
     let side = if cursor.byte()? == 0 { Split::Train } else { Split::Val };
     let n_chars = Some(cursor.u64()?).filter(|count| *count != NONE);
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn rows_and_their_values_come_back() {
         let mut writer = RowWriter::default();
-        let origin = Origin { input: 3, line: 7, byte_offset: Some(99) };
+        let origin = Origin { input: 3, line: 7, byte_offset: Some(99), copy: 2 };
         let rejection = Rejection { stage: "filter".into(), rule: "max_chars".into(), value: "9".into() };
         writer
             .row(&RowParts { origin, side: Split::Val, n_chars: Some(2), body: "文本".as_bytes(), rejection: None });
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn a_short_payload_is_refused() {
         let mut writer = RowWriter::default();
-        let origin = Origin { input: 0, line: 0, byte_offset: None };
+        let origin = Origin { input: 0, line: 0, byte_offset: None, copy: 0 };
         writer.row(&RowParts { origin, side: Split::Train, n_chars: None, body: b"abc", rejection: None });
         let payload = writer.finish(&[]);
         assert!(RowBlock::decode(payload[..payload.len() - 1].to_vec()).is_none());

@@ -20,8 +20,10 @@ pub struct SideCounts {
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
-    /// Dropped as a duplicate.
+    /// Dropped as a duplicate, or not of this walk.
     Dropped,
+    /// Beyond the subset, and not encoded.
+    BeyondSubset,
     /// Kept, on this side.
     Kept(Split),
 }
@@ -46,6 +48,12 @@ impl TokenWriter {
     /// Adds a row that is not kept.
     pub fn dropped(&mut self) {
         self.states.push(0);
+        self.counts.push(0);
+    }
+
+    /// Adds a row that was not encoded, because it is beyond the subset.
+    pub fn beyond_subset(&mut self) {
+        self.states.push(3);
         self.counts.push(0);
     }
 
@@ -126,6 +134,7 @@ fn state_of(byte: u8) -> Option<RowState> {
         0 => RowState::Dropped,
         1 => RowState::Kept(Split::Train),
         2 => RowState::Kept(Split::Val),
+        3 => RowState::BeyondSubset,
         _ => return None,
     })
 }

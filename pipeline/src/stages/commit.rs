@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use schemas::ledger::Ledger;
-use schemas::manifest::{DocumentCounts, FileEntry, InputEntry, Manifest, Split, SplitEntry, Splits, TokenizerEntry};
+use schemas::manifest::{FileEntry, InputEntry, Manifest, Split, SplitEntry, Splits, TokenizerEntry};
 use schemas::rule::InvalidRule;
 use schemas::{FORMAT_VERSION, TOOL_VERSION};
 use serde_json::json;
@@ -47,7 +47,6 @@ pub fn commit(run: &Run) -> Result<Manifest, Error> {
     files.push(copy(&run.plan.dataset, "config.toml", run.plan.config_toml.as_bytes())?);
     let card = dataset_card(&splits, &order.ledger, run);
     files.push(copy(&run.plan.dataset, "README.md", card.as_bytes())?);
-    let kept = order.ledger.kept;
     let mut manifest = Manifest {
         format_version: FORMAT_VERSION,
         tool_version: TOOL_VERSION.to_owned(),
@@ -55,7 +54,7 @@ pub fn commit(run: &Run) -> Result<Manifest, Error> {
         tokenizer,
         dtype: run.plan.config.tokenize.dtype,
         inputs: input_entries(run)?,
-        documents: DocumentCounts { total: kept, kept, repeated: 0, generated: 0 },
+        documents: order.documents,
         splits,
         files,
         complete: !damaged_streams(&order.ledger),

@@ -10,6 +10,7 @@
 //! - [`losers`]: one task a chunk; the documents that go, and what for. [`groups`], [`duplicates`]: clusters, written.
 //! - [`keys`]: the match keys of what is kept, for a later run.
 //! - [`tokenize`]: one task a chunk; ids of the kept documents.
+//! - [`mix`]: only where documents are mixed or a subset is written; how often each document occurs.
 //! - [`shuffle`]: only with `--shuffle`; documents in the order of a hash. [`source`]: what the next two walk.
 //! - [`order`]: prefix sums over counts; fixes shards, files, rows, columns before anything final is written.
 //! - [`write`]: one task a shard; `.bin`, `.idx`, Parquet.
@@ -26,6 +27,7 @@ pub mod groups;
 pub mod keys;
 pub mod layout;
 pub mod losers;
+pub mod mix;
 pub mod order;
 pub mod read;
 pub mod rejects;
@@ -67,6 +69,12 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
         }
     }
     stages.push(Box::new(tokenize::TokenizeStage));
+    if plan.is_mixed() {
+        if plan.mix().is_ok_and(|mix| mix.needs_counts()) {
+            stages.push(Box::new(mix::BudgetStage));
+        }
+        stages.push(Box::new(mix::MixStage));
+    }
     if plan.config.order.shuffle {
         stages.push(Box::new(shuffle::ScatterStage));
         stages.push(Box::new(shuffle::GatherStage));

@@ -6,10 +6,11 @@
 
 use schemas::columns::Column;
 use schemas::ledger::Ledger;
-use schemas::manifest::Split;
-use schemas::rule::{RULE_EXACT, RULE_NEAR, STAGE_DEDUP};
+use schemas::manifest::{DocumentCounts, Split};
+use schemas::rule::{RULE_EXACT, RULE_NEAR, STAGE_DEDUP, STAGE_MIX};
 use serde::{Deserialize, Serialize};
 
+use super::mix::{self, MixDone};
 use super::source::{self, Source};
 use super::tokenize::{self, TokenizeDone};
 use crate::engine::run::Run;
@@ -68,6 +69,8 @@ pub struct OrderDone {
     pub extra: bool,
     /// The ledger, balanced.
     pub ledger: Ledger,
+    /// Rows of `data/`, by origin.
+    pub documents: DocumentCounts,
 }
 
 impl OrderDone {
@@ -95,6 +98,7 @@ impl Stage for OrderStage {
         let mut ledger = layout.ledger.clone();
         let mut fills = Split::ALL.map(|split| Fill::new(split, run.plan.config.output.shard_tokens));
         let mut rejects = RejectFiles::default();
+        let mut repeated = 0;
         for index in 0..source::count(run)? {
             let Some(source) = source::open(run, index)? else { continue };
             for (frame, meta) in source.done.frames.iter().enumerate() {
@@ -109,11 +113,18 @@ impl Stage for OrderStage {
             ledger.drop(STAGE_DEDUP, RULE_EXACT, done.duplicates - done.near);
             ledger.drop(STAGE_DEDUP, RULE_NEAR, done.near);
             ledger.kept -= done.duplicates;
-            rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates);
+            let mixed: MixDone = if run.mix.is_on() { run.marker(mix::NAME, index)? } else { MixDone::default() };
+            mixed.dropped.iter().for_each(|(rule, count)| ledger.drop(STAGE_MIX, rule, *count));
+            let dropped: u64 = mixed.dropped.values().sum();
+            ledger.kept -= dropped;
+            repeated += mixed.repeated;
+            rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates + dropped);
         }
+        let kept = ledger.kept;
+        let documents = DocumentCounts { total: kept + repeated, kept, repeated, generated: 0 };
         refuse_too_many_invalid(run, &ledger)?;
         let shards: Vec<ShardPlan> = fills.into_iter().flat_map(Fill::finish).collect();
-        check(&ledger, &shards, rejects.rows)?;
+        check(&ledger, &documents, &shards, rejects.rows)?;
         let order = OrderDone {
             shards,
             reject_files: rejects.files,
@@ -121,12 +132,13 @@ impl Stage for OrderStage {
             columns: layout.columns.clone(),
             extra: layout.extra,
             ledger,
+            documents,
         };
         run.mark_done(NAME, 0, &order)
     }
 }
 
-fn check(ledger: &Ledger, shards: &[ShardPlan], rejects: u64) -> Result<(), Error> {
+fn check(ledger: &Ledger, documents: &DocumentCounts, shards: &[ShardPlan], rejects: u64) -> Result<(), Error> {
     let differ = |what: &str, expected: u64, found: u64| {
         if expected == found {
             return Ok(());
@@ -138,7 +150,7 @@ fn check(ledger: &Ledger, shards: &[ShardPlan], rejects: u64) -> Result<(), Erro
         expected: error.lines.to_string(),
         found: error.to_string(),
     })?;
-    differ("documents in shards", ledger.kept, shards.iter().map(|shard| shard.documents).sum())?;
+    differ("documents in shards", documents.total, shards.iter().map(|shard| shard.documents).sum())?;
     differ("rows of rejects", ledger.invalid_total() + ledger.dropped_total(), rejects)
 }
 

@@ -184,7 +184,7 @@ impl<'a> Sorter<'a> {
     }
 
     fn origin(&self, position: Position) -> Origin {
-        Origin { input: self.input, line: position.line, byte_offset: position.byte_offset }
+        Origin { input: self.input, line: position.line, byte_offset: position.byte_offset, copy: 0 }
     }
 
     fn damaged(&mut self, damaged: &Invalid) {

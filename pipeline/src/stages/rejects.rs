@@ -1,7 +1,7 @@
 //! The rejects stage: one task a file of `rejects/`; every line that was not kept, in input order, and why.
 //!
-//! A chunk's rejects come from two places, the read stage and dedup; both are in the order of lines, so a merge of the
-//! two streams is.
+//! A chunk's rejects come from the read stage, dedup and mixing; each is in the order of lines, so a merge of the streams
+//! is.
 
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use schemas::rule::STAGE_READ;
 use serde::{Deserialize, Serialize};
 use shards::parquet::DataFile;
 
+use super::mix;
 use super::order::{self, OrderDone, REJECTS_FILE_ROWS};
 use super::read::no_such_rank;
 use super::table::{Slots, SourceColumns, doc_id};
@@ -153,26 +154,31 @@ impl Stream<'_> {
             let base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
             let read = FrameReader::open(&chunk.file(self.run, "rejects"))?;
             let dedup = FrameReader::open(&self.run.task_file(tokenize::NAME, self.next_chunk, "rejects"))?;
-            self.lines = Some(Merge { left: Rows::new(read, base), right: Rows::new(dedup, base) });
+            let mut streams = vec![Rows::new(read, base), Rows::new(dedup, base)];
+            if self.run.mix.is_on() {
+                let mix = FrameReader::open(&self.run.task_file(mix::NAME, self.next_chunk, "rejects"))?;
+                streams.push(Rows::new(mix, base));
+            }
+            self.lines = Some(Merge(streams));
             self.next_chunk += 1;
         }
     }
 }
 
-/// Two streams of rejects merged by line.
-struct Merge {
-    left: Rows,
-    right: Rows,
-}
+/// Streams of rejects merged by line.
+struct Merge(Vec<Rows>);
 
 impl Merge {
     fn next(&mut self) -> Result<Option<Reject>, Error> {
-        let (left, right) = (self.left.line()?, self.right.line()?);
-        match (left, right) {
-            (Some(left), Some(right)) if right < left => Ok(self.right.take()),
-            (Some(_), _) => Ok(self.left.take()),
-            (None, _) => Ok(self.right.take()),
+        let mut first: Option<(u64, usize)> = None;
+        for (index, rows) in self.0.iter_mut().enumerate() {
+            if let Some(line) = rows.line()?
+                && first.is_none_or(|(least, _)| line < least)
+            {
+                first = Some((line, index));
+            }
         }
+        Ok(first.and_then(|(_, index)| self.0.get_mut(index)?.take()))
     }
 }
 

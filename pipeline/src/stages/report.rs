@@ -2,13 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::mix::{self, BudgetDone, MixDone};
 use super::read::{self, ReadDone};
 use super::rejects::{self, RejectsDone};
 use super::write::{self, WriteDone};
 use crate::clean;
 use crate::engine::run::Run;
 use crate::error::Error;
+use crate::mix::Cut;
+use crate::mix::hash::unit;
 use crate::report::figures::Gathered;
+use crate::report::mixture::{GroupGoal, Mixture};
+use crate::report::shares::Shares;
 
 /// Adds up what the tasks of `shards` shards and `reject_files` files of rejects say.
 ///
@@ -25,6 +30,7 @@ pub fn gather(run: &Run, shards: usize, reject_files: usize) -> Result<Gathered,
         gathered.rejected.merge(&done.sketches);
         gathered.reasons.merge(&done.reasons);
     }
+    gathered.mix = mixture(run)?;
     let excerpts = excerpts(run, &mut gathered)?;
     for example in gathered.reasons.0.iter_mut().flat_map(|reason| &mut reason.examples) {
         if let Some(text) = excerpts.get(&(example.source.clone(), example.line)) {
@@ -32,6 +38,32 @@ pub fn gather(run: &Run, shards: usize, reject_files: usize) -> Result<Gathered,
         }
     }
     Ok(gathered)
+}
+
+/// What mixing made of the values of its column, if documents were mixed by one.
+fn mixture(run: &Run) -> Result<Option<Mixture>, Error> {
+    let Some(by) = &run.mix.by else { return Ok(None) };
+    let (mut before, mut after) = (Shares::default(), Shares::default());
+    for rank in 0..run.layout()?.chunks.len() {
+        let done: MixDone = run.marker(mix::NAME, rank)?;
+        before.merge(&done.before);
+        after.merge(&done.after);
+    }
+    let budget: Option<BudgetDone> = match run.mix.needs_counts() {
+        true => Some(run.marker(mix::BUDGET, 0)?),
+        false => None,
+    };
+    let (cuts, max_copies) = (run.cuts()?, run.mix.max_copies);
+    let goal = |(index, name): (usize, &String)| {
+        let cut = cuts.get(index).copied().unwrap_or(Cut::ALL);
+        let of = |budget: &BudgetDone| Some(((*budget.wanted.get(index)?)?, *budget.found.get(index)?));
+        let amounts = budget.as_ref().and_then(of);
+        let short = amounts.is_some_and(|(wanted, found)| wanted > found.saturating_mul(u64::from(max_copies)));
+        let weight = f64::from(cut.whole) + unit(cut.below);
+        GroupGoal { name: name.clone(), weight, wanted_tokens: amounts.map(|(wanted, _)| wanted), short }
+    };
+    let goals = run.mix.groups.iter().enumerate().map(goal).collect();
+    Ok(Some(Mixture::new(by, max_copies, goals, &before, &after)))
 }
 
 /// The beginnings of texts that the read tasks dropped, by input and line; adds up what cleaning changed.

@@ -147,7 +147,7 @@ impl<'a> Source<'a> {
         let line = cell::integer(batch, row, "line").and_then(|line| u64::try_from(line - 1).ok());
         let Some(line) = line else { return Err(self.unexpected("line", "a line number from 1", "none")) };
         let byte_offset = cell::integer(batch, row, "byte_offset").and_then(|offset| u64::try_from(offset).ok());
-        Ok(Origin { input: *input, line, byte_offset })
+        Ok(Origin { input: *input, line, byte_offset, copy: 0 })
     }
 
     fn unexpected(&self, column: &str, expected: &'static str, found: &str) -> Error {

@@ -10,11 +10,15 @@ use schemas::dtype::Dtype;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::mix;
 use super::read::no_such_rank;
-use super::tokenize::{self, FrameMeta, TokenizeDone};
+use super::source::{self, Source};
+use super::tokenize::{FrameMeta, TokenizeDone};
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
+use crate::mix::Mix;
+use crate::mix::hash::subset_hash;
 use crate::spill::frame::{FrameReader, FrameWriter};
 use crate::spill::keys::place;
 use crate::spill::rows::{Origin, Row, RowBlock, RowParts, RowWriter};
@@ -50,15 +54,28 @@ struct ScatterDone {
 pub fn buckets(run: &Run) -> Result<usize, Error> {
     let text: u64 = run.plan.inputs.iter().map(|input| input.bytes * if input.is_compressed() { 5 } else { 1 }).sum();
     let share = run.plan.memory / 4 / run.plan.threads.max(1) as u64;
+    let text = text * mix::passes(run)?.max(1) as u64;
     Ok((text * MEMORY_FACTOR).div_ceil(share).clamp(1, BUCKETS_MAX) as usize)
 }
 
 /// The place of a document in the shuffled order.
 fn sort_key(seed: u64, origin: &Origin) -> u64 {
-    let mut bytes = [0; 12];
+    let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&origin.input.to_le_bytes());
-    bytes[4..].copy_from_slice(&place(origin.byte_offset, origin.line).to_le_bytes());
-    xxh3_64_with_seed(&bytes, seed)
+    bytes[4..12].copy_from_slice(&place(origin.byte_offset, origin.line).to_le_bytes());
+    bytes[12..].copy_from_slice(&origin.copy.to_le_bytes());
+    // The bytes of a copy count only where there is one.
+    xxh3_64_with_seed(bytes.get(..if origin.copy == 0 { 12 } else { 16 }).unwrap_or_default(), seed)
+}
+
+/// The place within all documents: those of a step of the subset come before those of the next.
+fn within_step(mix: &Mix, step: usize, key: u64) -> u64 {
+    let bound = |step: usize| mix.steps.get(step).copied().flatten().unwrap_or(u64::MAX);
+    if mix.steps.is_empty() {
+        return key;
+    }
+    let first = step.checked_sub(1).map_or(0, bound);
+    first + ((u128::from(bound(step) - first) * u128::from(key)) >> 64) as u64
 }
 
 fn bucket_of(key: u64, buckets: usize) -> usize {
@@ -85,9 +102,8 @@ impl Pile {
         }
     }
 
-    /// Adds a kept row, its line counted from `line_base`.
-    fn push(&mut self, block: &RowBlock, row: &Row, ids: &[u8], line_base: u64) {
-        let origin = Origin { line: row.origin.line + line_base, ..row.origin };
+    /// Adds a kept row that comes from `origin`.
+    fn push(&mut self, block: &RowBlock, row: &Row, ids: &[u8], origin: Origin) {
         let body = block.bytes(&row.body);
         self.rows.row(&RowParts { origin, side: row.side, n_chars: row.n_chars, body, rejection: None });
         for value in block.values_of(row) {
@@ -114,26 +130,34 @@ impl Stage for ScatterStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        Ok(run.layout()?.chunks.len())
+        source::count_in_order(run)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let layout = run.layout()?;
-        let Some(chunk) = layout.chunks.get(rank) else { return Err(no_such_rank(SCATTER, rank, layout.chunks.len())) };
-        let line_base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
+        let Some(source) = source::open_in_order(run, rank)? else {
+            return Err(no_such_rank(SCATTER, rank, source::count_in_order(run)?));
+        };
+        let Source { line_base, copy, step, done, .. } = source;
         let (dtype, seed) = (run.plan.config.tokenize.dtype, run.plan.config.order.seed);
         let buckets = buckets(run)?;
         let mut piles: Vec<Option<Pile>> = (0..buckets).map(|_| None).collect();
-        let mut rows = FrameReader::open(&chunk.file(run, "rows"))?;
-        let mut tokens = FrameReader::open(&run.task_file(tokenize::NAME, rank, "tokens"))?;
-        while let Some((block, ids)) = next_frames(&mut rows, &mut tokens, dtype)? {
+        let mut files: Option<(FrameReader, FrameReader)> = None;
+        for frame in &done.frames {
             run.interrupt.check()?;
+            let (rows, tokens) = match &mut files {
+                Some(files) => files,
+                None => files.insert((FrameReader::open(&source.rows)?, FrameReader::open(&source.tokens)?)),
+            };
+            rows.seek(frame.rows_offset)?;
+            tokens.seek(frame.tokens_offset)?;
+            let Some((block, ids)) = next_frames(rows, tokens, dtype)? else { return Err(rows.undecodable()) };
             for (index, row) in kept_rows(&block, &ids) {
                 // The key is of the place within the input, not the part, so parts leave no trace.
-                let origin = Origin { line: row.origin.line + line_base, ..row.origin };
-                let bucket = bucket_of(sort_key(seed, &origin), buckets);
+                let (line, copy) = (row.origin.line + line_base, row.origin.copy + copy);
+                let origin = Origin { line, copy, ..row.origin };
+                let bucket = bucket_of(within_step(&run.mix, step, sort_key(seed, &origin)), buckets);
                 let Some(pile) = piles.get_mut(bucket) else { continue };
-                pile.get_or_insert_with(|| Pile::new(dtype)).push(&block, row, ids.ids(index), line_base);
+                pile.get_or_insert_with(|| Pile::new(dtype)).push(&block, row, ids.ids(index), origin);
             }
         }
         let mut out = FrameWriter::create(&run.task_file(SCATTER, rank, "buckets"))?;
@@ -163,11 +187,11 @@ impl Stage for GatherStage {
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
         let (dtype, seed) = (run.plan.config.tokenize.dtype, run.plan.config.order.seed);
         let mut blocks = Vec::new();
-        for chunk in 0..run.layout()?.chunks.len() {
+        for source in 0..source::count_in_order(run)? {
             run.interrupt.check()?;
-            let done: ScatterDone = run.marker(SCATTER, chunk)?;
+            let done: ScatterDone = run.marker(SCATTER, source)?;
             let Some(offset) = done.offsets.get(rank).copied().flatten() else { continue };
-            let mut frames = FrameReader::open(&run.task_file(SCATTER, chunk, "buckets"))?;
+            let mut frames = FrameReader::open(&run.task_file(SCATTER, source, "buckets"))?;
             frames.seek(offset)?;
             let rows = frames.next_frame()?.and_then(RowBlock::decode).ok_or_else(|| frames.undecodable())?;
             let ids = frames.next_frame()?.and_then(|payload| TokenBlock::decode(payload, dtype));
@@ -175,14 +199,19 @@ impl Stage for GatherStage {
         }
         let mut order: Vec<(u64, usize, usize)> = Vec::new();
         for (index, (block, ids)) in blocks.iter().enumerate() {
-            order.extend(kept_rows(block, ids).map(|(row_index, row)| (sort_key(seed, &row.origin), index, row_index)));
+            let key = |row: &Row| {
+                let hash = subset_hash(block.bytes(&row.body), run.mix.seed);
+                let step = run.mix.step_of(hash).unwrap_or_default();
+                within_step(&run.mix, step, sort_key(seed, &row.origin))
+            };
+            order.extend(kept_rows(block, ids).map(|(row_index, row)| (key(row), index, row_index)));
         }
         order.sort_unstable(); // equal hashes: input order
         let mut out = Sorted::create(run, rank)?;
         for (_, block, row_index) in order {
             let Some((block, ids)) = blocks.get(block) else { continue };
             let Some(row) = block.rows.get(row_index) else { continue };
-            out.pile.push(block, row, ids.ids(row_index), 0);
+            out.pile.push(block, row, ids.ids(row_index), row.origin);
             if out.pile.text_bytes >= FRAME_TEXT_BYTES {
                 out.flush(dtype)?;
             }
@@ -261,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_seed_changes_the_order() {
-        let origin = Origin { input: 1, line: 2, byte_offset: Some(3) };
+        let origin = Origin { input: 1, line: 2, byte_offset: Some(3), copy: 0 };
         assert_ne!(sort_key(0, &origin), sort_key(1, &origin));
     }
 }

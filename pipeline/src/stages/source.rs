@@ -1,11 +1,12 @@
 //! What the order and write stages walk: frames of rows with their frames of tokens, in the order of the dataset.
 //!
-//! In input order a source is a chunk and what the tokenize stage made of it; with `--shuffle` it is a bucket.
+//! In input order a source is a chunk and what the tokenize stage made of it, or, where documents are mixed, one of the
+//! walks over a chunk ([`super::mix`]); with `--shuffle` it is a bucket of those.
 
 use std::path::PathBuf;
 
-use super::shuffle;
 use super::tokenize::{self, TokenizeDone};
+use super::{mix, shuffle};
 use crate::engine::run::Run;
 use crate::error::Error;
 
@@ -17,6 +18,10 @@ pub struct Source {
     pub tokens: PathBuf,
     /// First line of its rows within their input, minus one.
     pub line_base: u64,
+    /// Added to the copy number of its rows.
+    pub copy: u32,
+    /// Step of the subset in which its documents come in.
+    pub step: usize,
     /// Its frames.
     pub done: TokenizeDone,
 }
@@ -28,8 +33,16 @@ pub struct Source {
 pub fn count(run: &Run) -> Result<usize, Error> {
     match run.plan.config.order.shuffle {
         true => shuffle::buckets(run),
-        false => Ok(run.layout()?.chunks.len()),
+        false => count_in_order(run),
     }
+}
+
+/// How many sources there are before they are shuffled.
+///
+/// # Errors
+/// Where a marker cannot be read.
+pub fn count_in_order(run: &Run) -> Result<usize, Error> {
+    Ok(run.layout()?.chunks.len() * mix::walks(run)?)
 }
 
 /// A source; None beyond the last.
@@ -37,23 +50,41 @@ pub fn count(run: &Run) -> Result<usize, Error> {
 /// # Errors
 /// Where a marker cannot be read.
 pub fn open(run: &Run, index: usize) -> Result<Option<Source>, Error> {
-    if index >= count(run)? {
+    if !run.plan.config.order.shuffle {
+        return open_in_order(run, index);
+    }
+    if index >= shuffle::buckets(run)? {
         return Ok(None);
     }
-    if run.plan.config.order.shuffle {
-        return Ok(Some(Source {
-            rows: run.task_file(shuffle::GATHER, index, "rows"),
-            tokens: run.task_file(shuffle::GATHER, index, "tokens"),
-            line_base: 0,
-            done: run.marker(shuffle::GATHER, index)?,
-        }));
-    }
-    let layout = run.layout()?;
-    let Some(chunk) = layout.chunks.get(index) else { return Ok(None) };
     Ok(Some(Source {
-        rows: chunk.file(run, "rows"),
-        tokens: run.task_file(tokenize::NAME, index, "tokens"),
-        line_base: layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default(),
-        done: run.marker(tokenize::NAME, index)?,
+        rows: run.task_file(shuffle::GATHER, index, "rows"),
+        tokens: run.task_file(shuffle::GATHER, index, "tokens"),
+        line_base: 0,
+        copy: 0,
+        step: 0,
+        done: run.marker(shuffle::GATHER, index)?,
     }))
+}
+
+/// A source before it is shuffled; None beyond the last.
+///
+/// # Errors
+/// Where a marker cannot be read.
+pub fn open_in_order(run: &Run, index: usize) -> Result<Option<Source>, Error> {
+    let layout = run.layout()?;
+    let chunks = layout.chunks.len();
+    let (Some(walk), Some(number)) = (index.checked_div(chunks), index.checked_rem(chunks)) else { return Ok(None) };
+    let Some(chunk) = layout.chunks.get(number) else { return Ok(None) };
+    if walk >= mix::walks(run)? {
+        return Ok(None);
+    }
+    let line_base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
+    let rows = chunk.file(run, "rows");
+    if !run.mix.is_on() {
+        let (tokens, done) = (run.task_file(tokenize::NAME, number, "tokens"), run.marker(tokenize::NAME, number)?);
+        return Ok(Some(Source { rows, tokens, line_base, copy: 0, step: 0, done }));
+    }
+    let passes = mix::passes(run)?;
+    let (tokens, done) = mix::walk_of(run, walk, number)?;
+    Ok(Some(Source { rows, tokens, line_base, copy: (walk % passes) as u32, step: walk / passes, done }))
 }

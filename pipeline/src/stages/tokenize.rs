@@ -1,6 +1,7 @@
 //! The tokenize stage: one task a chunk; ids of the documents that dedup kept.
 //!
-//! Files: `RANK.tokens`, one frame beside each frame of the chunk's rows, and `RANK.rejects` with the duplicates.
+//! Files: `RANK.tokens`, one frame beside each frame of the chunk's rows, `RANK.rejects` with the duplicates, and where
+//! documents are mixed by tokens `RANK.histogram`.
 
 use std::sync::atomic::Ordering;
 
@@ -11,11 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::against::{self, Lookup};
 use super::duplicates::rule;
 use super::losers::losers_of;
+use super::mix::group_value;
 use super::read::no_such_rank;
 use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
+use crate::mix::hash::{subset_hash, weight_hash};
+use crate::mix::histogram::Histogram;
 use crate::spill::frame::{FrameReader, FrameWriter};
 use crate::spill::keys::unpack_place;
 use crate::spill::losers::{Likeness, Loser, chunk_and_row};
@@ -67,6 +71,7 @@ struct Encoded {
     rejects: Vec<u8>,
     duplicates: u64,
     near: u64,
+    histogram: Histogram,
 }
 
 impl Stage for TokenizeStage {
@@ -87,6 +92,7 @@ impl Stage for TokenizeStage {
         let mut tokens = FrameWriter::create(&run.task_file(NAME, rank, "tokens"))?;
         let mut rejects = FrameWriter::create(&run.task_file(NAME, rank, "rejects"))?;
         let mut done = TokenizeDone::default();
+        let mut histogram = Histogram::default();
         let next = || {
             run.interrupt.check()?;
             frames.next()
@@ -101,12 +107,16 @@ impl Stage for TokenizeStage {
                 done.frames.push(FrameMeta { rows_offset: encoded.rows_offset, tokens_offset, sides: encoded.sides });
                 done.duplicates += encoded.duplicates;
                 done.near += encoded.near;
+                histogram.merge(&encoded.histogram);
                 run.progress.counts.dropped.fetch_add(encoded.duplicates, Ordering::Relaxed);
                 Ok(())
             },
         )?;
         tokens.finish()?;
         rejects.finish()?;
+        if run.mix.needs_counts() {
+            histogram.write(&run.task_file(NAME, rank, "histogram"))?;
+        }
         run.mark_done(NAME, rank, &done)
     }
 }
@@ -148,6 +158,8 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
     let mut losers = item.losers.iter().peekable();
     let mut names = Lookup::names(run);
     let mut near = 0;
+    let (mix, mut histogram) = (&run.mix, Histogram::default());
+    let skips = mix.has_subset() && !mix.needs_counts();
     for (index, row) in block.rows.iter().enumerate() {
         if let Some(loser) = losers.next_if(|loser| loser.row as usize == index) {
             tokens.dropped();
@@ -159,9 +171,18 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
             block.copy_row(row, &parts, &mut rejects);
             continue;
         }
+        let text = block.bytes(&row.body);
+        if skips && mix.step_of(subset_hash(text, mix.seed)).is_none() {
+            tokens.beyond_subset();
+            continue;
+        }
         ids.clear();
         run.encoder.encode(block.str(&row.body), scratch, &mut ids)?;
         tokens.kept(row.side, &ids);
+        if mix.needs_counts() {
+            let group = mix.group_of(group_value(run, &block, row));
+            histogram.push(group, weight_hash(text, mix.seed), ids.len() as u64);
+        }
     }
     let sides = tokens.sides;
     let duplicates = u64::from(rejects.len());
@@ -173,6 +194,7 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
         rejects: rejects.finish(&block.names),
         duplicates,
         near,
+        histogram,
     })
 }
 

@@ -140,6 +140,7 @@ impl ShardTask<'_> {
         let mut texts = StringBuilder::with_capacity(rows, group.text_bytes);
         let mut sources = StringBuilder::with_capacity(rows, rows * 16);
         let (mut lines, mut offsets) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut copies = Vec::with_capacity(rows);
         let mut columns = SourceColumns::new(&self.order.columns, self.order.extra);
         let mut slots = Slots::default();
         for piece in &group.pieces {
@@ -153,6 +154,7 @@ impl ShardTask<'_> {
                 texts.append_value(piece.block.str(&row.body));
                 sources.append_value(source);
                 lines.push(line as i64);
+                copies.push((piece.copy + row.origin.copy) as i32);
                 offsets.push(row.origin.byte_offset.map(|offset| offset as i64));
                 columns.row(&piece.block, row, &map, &mut slots);
             }
@@ -163,7 +165,7 @@ impl ShardTask<'_> {
             Arc::new(sources.finish()),
             Arc::new(Int64Array::from(lines)),
             Arc::new(Int64Array::from(offsets)),
-            Arc::new(Int32Array::from(vec![0; rows])),
+            Arc::new(Int32Array::from(copies)),
         ];
         arrays.extend(columns.finish());
         arrays.extend(self.token_columns(group));
@@ -232,6 +234,7 @@ struct Piece {
     tokens: Arc<TokenBlock>,
     split: Split,
     line_base: u64,
+    copy: u32,
     first: usize,
     last: usize,
 }
@@ -277,6 +280,7 @@ struct Groups<'a> {
 struct OpenSource {
     index: usize,
     line_base: u64,
+    copy: u32,
     frames: Vec<FrameMeta>,
     rows: FrameReader,
     tokens: FrameReader,
@@ -358,13 +362,26 @@ impl<'a> Groups<'a> {
         if self.source.as_ref().is_some_and(|source| source.index == index) {
             return Ok(());
         }
-        let Some(source) = source::open(self.run, index)? else {
+        // A walk of mixed documents over a chunk that has none of them has no files.
+        let mut found = None;
+        for index in index..source::count(self.run)? {
+            found = source::open(self.run, index)?
+                .filter(|source| !source.done.frames.is_empty())
+                .map(|open| (index, open));
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some((index, source)) = found else {
             self.source = None;
             return Ok(());
         };
+        if index != self.next_frame.source {
+            self.next_frame = RowPlace { source: index, frame: 0, row: 0 };
+        }
         let (rows, tokens) = (FrameReader::open(&source.rows)?, FrameReader::open(&source.tokens)?);
-        let (line_base, frames) = (source.line_base, source.done.frames);
-        self.source = Some(OpenSource { index, line_base, frames, rows, tokens });
+        let (line_base, copy, frames) = (source.line_base, source.copy, source.done.frames);
+        self.source = Some(OpenSource { index, line_base, copy, frames, rows, tokens });
         Ok(())
     }
 }
@@ -392,9 +409,9 @@ fn read_frame(
     source.tokens.seek(meta.tokens_offset)?;
     let tokens = source.tokens.next_frame()?.and_then(|payload| TokenBlock::decode(payload, dtype));
     let tokens = tokens.ok_or_else(|| source.tokens.undecodable())?;
-    let line_base = source.line_base;
+    let (line_base, copy) = (source.line_base, source.copy);
     let last = rows.rows.len();
-    let whole = Piece { block: Arc::new(rows), tokens: Arc::new(tokens), split, line_base, first, last };
+    let whole = Piece { block: Arc::new(rows), tokens: Arc::new(tokens), split, line_base, copy, first, last };
     let count = whole.selected().count();
     if count * 2 >= last { Ok(whole) } else { copy_selected(&whole, dtype).ok_or_else(|| source.rows.undecodable()) }
 }
