@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::added::{AddedToken, Matcher};
 use super::model::{Entry, Model, Unit};
+use super::nfc::normalized;
 use super::split::{GPT2, Known, known};
 use super::tokenizer::{Form, Metaspace, Prefix, Replace, Tokenizer, next_serial};
 
@@ -136,15 +137,13 @@ impl<'a> Bpe<'a> {
             let metaspace = sentence_pre_tokenizer(pre_tokenizer, normalizer)?;
             return Ok(Form::Chars { normalizer, metaspace, bytes });
         }
-        if !normalizer.is_null() {
-            return Err(other(format!("normalizer {}", kind(normalizer))));
-        }
+        let nfc = nfc_or_none(normalizer)?;
         let alphabet = byte_alphabet();
         let mut buffer = [0; 4];
         if let Some(missing) = alphabet.iter().find(|c| !self.vocab.contains_key(&*c.encode_utf8(&mut buffer))) {
             return Err(other(format!("a vocabulary without the byte {missing:?}")));
         }
-        byte_level(pre_tokenizer)
+        byte_level(pre_tokenizer, nfc)
     }
 
     /// The tokens `<0x00>` to `<0xFF>`.
@@ -187,8 +186,19 @@ fn byte_alphabet_inverted() -> HashMap<char, u8> {
     byte_alphabet().into_iter().zip(0..=255).collect()
 }
 
-/// The pre-tokenizer of a byte-level vocabulary: `ByteLevel` alone, or behind one or more `Split`s.
-fn byte_level(pre_tokenizer: &Value) -> Result<Form> {
+/// Whether a normalizer is `NFC`, alone or in a sequence of its own, and not none.
+fn nfc_or_none(normalizer: &Value) -> Result<bool> {
+    match normalizer.get("normalizers").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([]) => Ok(false),
+        Some([only]) => nfc_or_none(only),
+        None if normalizer.is_null() => Ok(false),
+        None if kind(normalizer) == "NFC" => Ok(true),
+        _ => Err(other(format!("normalizer {}", kind(normalizer)))),
+    }
+}
+
+/// The pre-tokenizer of a byte-level vocabulary: `ByteLevel` alone, or behind `Digits` or one or more `Split`s.
+fn byte_level(pre_tokenizer: &Value, nfc: bool) -> Result<Form> {
     let parts: Vec<&Value> = match pre_tokenizer.get("pretokenizers").and_then(Value::as_array) {
         Some(parts) => parts.iter().collect(),
         None => vec![pre_tokenizer],
@@ -203,18 +213,21 @@ fn byte_level(pre_tokenizer: &Value) -> Result<Form> {
         expressions.push(GPT2);
     }
     if expressions.is_empty() {
-        return Ok(Form::Bytes { prefix_space, words: None });
+        return Ok(Form::Bytes { nfc, prefix_space, words: None });
     }
     if prefix_space && !splits.is_empty() {
         return Err(other("add_prefix_space behind another split"));
     }
     let words: Option<Known> = known(&expressions);
     let words = words.ok_or_else(|| other(format!("split by {}", expressions.join(" then "))))?;
-    Ok(Form::Bytes { prefix_space, words: Some(words) })
+    Ok(Form::Bytes { nfc, prefix_space, words: Some(words) })
 }
 
-/// The expression of a `Split` that makes each match a piece.
+/// The expression of a `Split` that makes each match a piece, or one that splits as `Digits` does.
 fn isolating(split: &Value) -> Result<&str> {
+    if kind(split) == "Digits" {
+        return Ok(if flag(split, "individual_digits", false) { r"\p{N}" } else { r"\p{N}+" });
+    }
     if kind(split) != "Split" {
         return Err(other(format!("pre-tokenizer {}", kind(split))));
     }
@@ -319,18 +332,19 @@ fn added_token(token: &Value) -> Result<AddedToken> {
 }
 
 fn matchers(tokens: BTreeMap<u32, AddedToken>, form: &Form, special_as_text: bool) -> Result<[Matcher; 2]> {
-    let (normalized, raw): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|(_, token)| token.normalized);
+    let (spelled_anew, raw): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|(_, token)| token.normalized);
     let spelled = |token: &AddedToken| match form {
         Form::Chars { normalizer: Some(normalizer), .. } if token.normalized => {
             let mut spelled = Vec::new();
             normalizer.spell(token.content.as_bytes(), &mut spelled);
             spelled
         }
+        Form::Bytes { nfc: true, .. } if token.normalized => normalized(token.content.as_bytes()).into_owned(),
         _ => token.content.clone().into_bytes(),
     };
     let matcher = |tokens: Vec<(u32, AddedToken)>| {
         let tokens = tokens.into_iter().map(|(id, token)| (spelled(&token), id, token)).collect();
         Matcher::new(tokens, special_as_text).ok_or_else(|| other("two added tokens that are spelled alike"))
     };
-    Ok([matcher(raw)?, matcher(normalized)?])
+    Ok([matcher(raw)?, matcher(spelled_anew)?])
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tokenizer.json -> definition -> Tokenizer
-//! text -> added (added tokens) -> split (words, by classes of characters) -> memo (short words seen before)
+//! text -> added (added tokens) -> nfc -> split (words, by classes of characters) -> memo (short words seen before)
 //!                                                                        \-> encode (longest tokens that agree) -> ids
 //! ```
 //!
@@ -39,6 +39,7 @@ mod junctions;
 mod memo;
 mod merges;
 mod model;
+mod nfc;
 #[cfg(test)]
 mod oracle_tests;
 mod split;

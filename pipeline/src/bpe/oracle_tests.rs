@@ -129,6 +129,35 @@ fn byte_level_ids_are_hugging_face_s_behind_every_split() {
 }
 
 #[test]
+fn byte_level_ids_are_hugging_face_s_behind_digits_and_normalization() {
+    let (model, texts) = (byte_level_model(), texts());
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    for individual in [true, false] {
+        let digits = json!({"type": "Digits", "individual_digits": individual});
+        let sequence = json!({"type": "Sequence", "pretokenizers": [digits, byte_level]});
+        assert_same(&definition(model.clone(), Value::Null, sequence), &texts);
+    }
+    // Code points assigned since Unicode 9, by which Hugging Face normalizes, are left out.
+    let is_old = |c: char| matches!(c, '\0'..'\u{800}' | '\u{3001}'..'\u{a000}');
+    let mut composed: Vec<String> = texts.iter().filter(|text| text.chars().all(is_old)).cloned().collect();
+    for (at, text) in composed.clone().iter().enumerate() {
+        let more = ["e\u{301}", "\u{323}\u{301}", "\u{30ab}\u{3099}", "\u{3099}", "\u{344}"][at % 5];
+        composed.extend([format!("{text}{more}"), format!("{more}{text}a{more}")]);
+    }
+    let with_token = |mut definition: Value| {
+        let added_tokens = definition["added_tokens"].as_array_mut().unwrap();
+        added_tokens.push(added(9_004, "caf\u{65}\u{301}", [false, false, true, false]));
+        definition
+    };
+    composed.push("a caf\u{e9}, a cafe\u{301}".to_owned());
+    assert!(composed.len() > 300);
+    let nfc = json!({"type": "NFC"});
+    for normalizer in [nfc.clone(), json!({"type": "Sequence", "normalizers": [nfc]})] {
+        assert_same(&with_token(definition(model.clone(), normalizer, byte_level.clone())), &composed);
+    }
+}
+
+#[test]
 fn ids_are_hugging_face_s_where_merges_are_ignored() {
     let mut model = byte_level_model();
     model["ignore_merges"] = json!(true);

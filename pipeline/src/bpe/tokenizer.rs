@@ -22,6 +22,8 @@ pub struct Tokenizer {
 pub(super) enum Form {
     /// Byte-level: each byte is a symbol.
     Bytes {
+        /// Normalizer `NFC`.
+        nfc: bool,
         /// A space is put before a text that begins with none.
         prefix_space: bool,
         /// How text is split; None: not at all.
@@ -90,13 +92,23 @@ impl Tokenizer {
         });
     }
 
+    /// Whether Unicode's normalization may change a text. Hugging Face's is by an older Unicode than ours, so code points
+    /// that are new since may then get other ids.
+    pub fn may_normalize(&self, text: &str) -> bool {
+        matches!(self.form, Form::Bytes { nfc: true, .. }) && !super::nfc::is_inert_text(text.as_bytes())
+    }
+
     /// Text between added tokens that are found in raw text.
     fn encode_text(&self, text: &[u8], is_start: bool, memo: &mut Memo, out: &mut Vec<u32>) {
         if text.is_empty() {
             return;
         }
-        let Form::Chars { normalizer: Some(normalizer), .. } = &self.form else {
-            return self.encode_normalized(text, is_start, memo, out);
+        let normalizer = match &self.form {
+            Form::Chars { normalizer: Some(normalizer), .. } => normalizer,
+            Form::Bytes { nfc: true, .. } => {
+                return self.encode_normalized(&super::nfc::normalized(text), is_start, memo, out);
+            }
+            _ => return self.encode_normalized(text, is_start, memo, out),
         };
         let mut spelled = std::mem::take(&mut memo.spelled);
         spelled.clear();
@@ -121,7 +133,7 @@ impl Tokenizer {
     /// Text without added tokens, as the normalizer left it.
     fn encode_segment(&self, text: &[u8], is_start: bool, memo: &mut Memo, out: &mut Vec<u32>) {
         match &self.form {
-            Form::Bytes { prefix_space, words } => {
+            Form::Bytes { prefix_space, words, .. } => {
                 if *prefix_space && text.first() != Some(&b' ') {
                     return self.encode_words(&[b" ", text].concat(), *words, memo, out);
                 }
@@ -145,6 +157,7 @@ impl Tokenizer {
             Some(Known::Cl100k(scanner)) => self.encode_scanned(text, scanner, memo, out),
             Some(Known::O200k(scanner)) => self.encode_scanned(text, scanner, memo, out),
             Some(Known::DeepSeek(scanner)) => self.encode_scanned(text, scanner, memo, out),
+            Some(Known::Digits(scanner)) => self.encode_scanned(text, scanner, memo, out),
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Own {
     definition: String,
     allow_special: bool,
     decoder: OnceLock<Result<Engine, String>>,
+    /// For doubtful documents that are to be normalized.
+    reference: OnceLock<Result<Reference, String>>,
 }
 
 /// The fast engine, and the reference engine for doubtful documents: loaded when the first one comes.
@@ -133,10 +135,7 @@ impl Engine {
     /// Appends the ids of a text to `out`.
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), String> {
         match self {
-            Engine::Own(own) => {
-                own.tokenizer.encode(text, scratch.memo(), out);
-                Ok(())
-            }
+            Engine::Own(own) => own.encode(text, scratch, out),
             Engine::Fast(fast) => fast.encode(text, scratch.tokens(), out),
             Engine::Reference(reference) => reference.encode(text, out),
         }
@@ -160,7 +159,23 @@ impl Own {
     pub fn load(definition: &Value, allow_special: bool) -> Result<Own, bpe::Unrecognised> {
         let tokenizer = bpe::Tokenizer::from_definition(definition, !allow_special)?;
         let added = bpe::added_ids(definition)?;
-        Ok(Own { tokenizer, added, definition: definition.to_string(), allow_special, decoder: OnceLock::new() })
+        Ok(Own {
+            tokenizer,
+            added,
+            definition: definition.to_string(),
+            allow_special,
+            decoder: OnceLock::new(),
+            reference: OnceLock::new(),
+        })
+    }
+
+    fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), String> {
+        if self.tokenizer.may_normalize(text) && is_doubtful(text) {
+            let load = || Reference::load(&self.definition, self.allow_special);
+            return self.reference.get_or_init(load).as_ref().map_err(String::clone)?.encode(text, out);
+        }
+        self.tokenizer.encode(text, scratch.memo(), out);
+        Ok(())
     }
 
     fn decoder(&self) -> Result<&Engine, String> {

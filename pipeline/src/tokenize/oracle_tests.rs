@@ -202,15 +202,32 @@ fn ids_are_hugging_face_s_where_a_space_is_put_before_text() {
     assert!(assert_same(&value, &adversarial()));
 }
 
+/// `ByteLevel` behind another pre-tokenizer.
+fn behind(first: Value) -> Value {
+    byte_level(|value| {
+        let byte_level = value["pre_tokenizer"].clone();
+        value["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [first, byte_level]});
+    })
+}
+
+#[test]
+fn ids_are_hugging_face_s_behind_digits() {
+    assert!(assert_same(&behind(json!({"type": "Digits", "individual_digits": true})), &adversarial()));
+}
+
 #[test]
 fn what_no_fast_engine_can_read_is_encoded_by_the_reference() {
-    let value = byte_level(|value| {
-        value["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
-            {"type": "Digits", "individual_digits": true},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-        ]});
-    });
-    assert!(!assert_same(&value, &adversarial()));
+    assert!(!assert_same(&behind(json!({"type": "Punctuation", "behavior": "Isolated"})), &adversarial()));
+}
+
+#[test]
+fn ids_of_text_to_be_normalized_are_hugging_face_s_for_new_code_points_too() {
+    let mut texts = adversarial();
+    texts.extend(
+        ["a\u{1add}\u{301}b", "\u{1acf}\u{323}", "e\u{301}\u{32991}", "\u{2126} \u{7fd}\u{300}"].map(str::to_owned),
+    );
+    let value = byte_level(|value| value["normalizer"] = json!({"type": "NFC"}));
+    assert!(assert_same(&value, &texts));
 }
 
 fn folder(value: &Value, config: Option<Value>) -> tempfile::TempDir {

@@ -1,6 +1,6 @@
 //! Which published expression has which scanner.
 
-use super::{Cl100k, DeepSeek, Gpt2, O200k};
+use super::{Cl100k, DeepSeek, Digits, Gpt2, O200k};
 
 /// An expression with a scanner.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,8 @@ pub enum Known {
     O200k(O200k),
     /// DeepSeek V3 and R1.
     DeepSeek(DeepSeek),
+    /// SmolLM, StarCoder.
+    Digits(Digits),
 }
 
 /// GPT-2's expression, which `ByteLevel` uses where it splits.
@@ -62,10 +64,15 @@ const DEEPSEEK: [&str; 3] = [
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
 ];
 
+/// Two expressions that split as pre-tokenizer `Digits` and then GPT-2's expression do.
+const DIGITS: [([&str; 2], Digits); 2] =
+    [([r"\p{N}", GPT2], Digits { individual: true }), ([r"\p{N}+", GPT2], Digits { individual: false })];
+
 /// The scanner of expressions that isolate their matches, one after another.
 pub fn known(expressions: &[&str]) -> Option<Known> {
     match expressions {
         [only] => PUBLISHED.iter().find(|(published, _)| published == only).map(|(_, known)| *known),
+        [_, _] => DIGITS.iter().find(|(two, _)| two == expressions).map(|(_, digits)| Known::Digits(*digits)),
         three if *three == DEEPSEEK => Some(Known::DeepSeek(DeepSeek::default())),
         _ => None,
     }
@@ -75,5 +82,6 @@ pub fn known(expressions: &[&str]) -> Option<Known> {
 #[cfg(test)]
 pub fn all() -> impl Iterator<Item = (Vec<&'static str>, Known)> {
     let published = PUBLISHED.iter().map(|(expression, known)| (vec![*expression], *known));
-    published.chain([(DEEPSEEK.to_vec(), Known::DeepSeek(DeepSeek::default()))])
+    let digits = DIGITS.iter().map(|(expressions, digits)| (expressions.to_vec(), Known::Digits(*digits)));
+    published.chain(digits).chain([(DEEPSEEK.to_vec(), Known::DeepSeek(DeepSeek::default()))])
 }

@@ -6,6 +6,7 @@
 
 mod cl100k;
 mod deepseek;
+mod digits;
 mod gpt2;
 mod known;
 mod o200k;
@@ -13,6 +14,7 @@ mod space;
 
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
+pub use digits::Digits;
 pub use gpt2::Gpt2;
 #[cfg(test)]
 pub use known::all;

@@ -26,6 +26,7 @@ fn scanner_ends(known: Known, text: &str) -> Vec<usize> {
         Known::Cl100k(scanner) => ends(scanner, text),
         Known::O200k(scanner) => ends(scanner, text),
         Known::DeepSeek(scanner) => ends(scanner, text),
+        Known::Digits(scanner) => ends(scanner, text),
     }
 }
 
