@@ -64,6 +64,7 @@ pub fn validate(config: &Config) -> Result<(), Error> {
     fraction("--max-invalid", config.read.max_invalid.unwrap_or_default())?;
     dedup::settings::Settings::from_config(&config.dedup)?;
     crate::mix::Mix::from_config(&config.mix)?;
+    dedup::passages::Settings::from_config(&config.passages)?;
     if config.output.shard_tokens == 0 {
         return Err(Error::usage("--shard-tokens", "expected at least 1, found 0", ""));
     }

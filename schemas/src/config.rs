@@ -30,6 +30,9 @@ pub struct Config {
     pub dedup: Dedup,
     /// How much there is of each kind of documents.
     pub mix: Mix,
+    /// Which pieces of documents the corpus holds once.
+    #[serde(skip_serializing_if = "Passages::is_off")]
+    pub passages: Passages,
     /// How text becomes token ids.
     pub tokenize: Tokenize,
     /// Which documents are held out.
@@ -551,6 +554,49 @@ impl Default for Mix {
             shares: BTreeMap::new(),
         }
     }
+}
+
+/// Which pieces of documents the corpus holds once: copies of a passage are cut from the documents that dedup kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Passages {
+    /// What a passage is.
+    pub unit: PassageUnit,
+    /// Copies that stay in the whole corpus: the first ones.
+    pub copies: u32,
+    /// A passage of more copies than that goes everywhere; none: the first copies always stay.
+    pub everywhere: Option<u32>,
+    /// line, paragraph: fewest code points of one that is looked at.
+    pub chars_min: u32,
+    /// substring: units of a run; a unit is what it is in a shingle.
+    pub ngram: u32,
+}
+
+impl Default for Passages {
+    fn default() -> Self {
+        Passages { unit: PassageUnit::None, copies: 1, everywhere: None, chars_min: 20, ngram: 50 }
+    }
+}
+
+impl Passages {
+    fn is_off(&self) -> bool {
+        self.unit == PassageUnit::None
+    }
+}
+
+/// What a passage is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PassageUnit {
+    /// Nothing is cut.
+    #[default]
+    None,
+    /// A line.
+    Line,
+    /// Lines up to a blank one.
+    Paragraph,
+    /// A run of units, wherever it begins.
+    Substring,
 }
 
 /// How text becomes token ids.

@@ -1,6 +1,6 @@
 //! The flags of deduplication, and what a plan says of it.
 
-use schemas::config::{Cluster, Dedup, DedupMethod, Normalize};
+use schemas::config::{Cluster, Dedup, DedupMethod, Normalize, PassageUnit, Passages};
 use serde_json::{Value, json};
 
 use super::run::{named, set};
@@ -30,12 +30,36 @@ pub(super) struct DedupArgs {
     /// Earlier datasets: a document that one of them holds, by its keys/, is dropped
     #[arg(long, value_name = "DIR", num_args = 1..)]
     against: Vec<String>,
+    /// Cut copies of passages from the documents that stay: lines, paragraphs, or runs of units wherever they begin
+    #[arg(long, value_name = "UNIT", value_parser = ["none", "line", "paragraph", "substring"])]
+    passages: Option<String>,
+    /// Copies of a passage that stay in the whole corpus, the first ones [default: 1]
+    #[arg(long, value_name = "N")]
+    passage_copies: Option<u32>,
+    /// Cut a passage of more copies than that everywhere
+    #[arg(long, value_name = "N")]
+    passage_everywhere: Option<u32>,
+    /// Fewest characters of a line or paragraph that is looked at [default: 20]
+    #[arg(long, value_name = "N")]
+    passage_chars: Option<u32>,
+    /// Units of a run that is looked at with --passages substring [default: 50]
+    #[arg(long, value_name = "N")]
+    passage_units: Option<u32>,
     /// Believe match keys: do not compare the shingles of pairs
     #[arg(long)]
     no_verify: bool,
 }
 
 impl DedupArgs {
+    /// Overrides the section `[passages]`.
+    pub(super) fn apply_passages(&self, passages: &mut Passages) {
+        set(&mut passages.unit, named::<PassageUnit>(self.passages.as_ref()));
+        set(&mut passages.copies, self.passage_copies);
+        passages.everywhere = self.passage_everywhere.or(passages.everywhere);
+        set(&mut passages.chars_min, self.passage_chars);
+        set(&mut passages.ngram, self.passage_units);
+    }
+
     /// Overrides the section.
     pub(super) fn apply(&self, dedup: &mut Dedup) {
         set(&mut dedup.method, named::<DedupMethod>(self.dedup.as_ref()));

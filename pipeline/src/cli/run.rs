@@ -260,6 +260,7 @@ impl Args {
         set(&mut config.decontaminate.ngram, flags.ngram);
         flags.dedup.apply(&mut config.dedup);
         flags.mix.apply(&mut config.mix)?;
+        flags.dedup.apply_passages(&mut config.passages);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! - [`bands`]: sketches to match keys; how many bands of how many rows, and what they catch.
 //! - [`compare`]: two texts side by side, for people.
 //! - [`links`]: documents of one match key to a bounded number of pairs.
+//! - [`passages`]: lines, paragraphs and runs of units, and a text without some of them.
 //! - [`settings`]: the `[dedup]` section, compiled.
 //! - [`keep`]: which of two duplicates stays.
 //! - [`simd`]: one source compiled for several instruction sets, chosen at run time.
@@ -16,6 +17,7 @@ pub mod compare;
 pub mod keep;
 pub mod links;
 pub mod normalize;
+pub mod passages;
 pub mod settings;
 pub mod shingles;
 pub mod signature;

@@ -14,6 +14,7 @@ use super::memory;
 use super::run::all_cores;
 use crate::against::{self, Earlier};
 use crate::decontaminate::{self, Benchmark, Decontaminator};
+use crate::dedup::passages;
 use crate::dedup::settings::{Near, Settings};
 use crate::derive::{DOC_ID, Derived};
 use crate::error::Error;
@@ -146,9 +147,17 @@ impl Plan {
         self.config.dedup.method != DedupMethod::None && self.derived.is_none()
     }
 
-    /// Whether the dataset keeps the match keys of its documents.
+    /// Whether the dataset keeps the match keys of its documents. Where a mix chooses among them, keys of what is left
+    /// out would pass for keys of what is there.
     pub fn keeps_keys(&self) -> bool {
-        self.finds_duplicates() && self.config.output.keys
+        let mixes = crate::mix::Mix::from_config(&self.config.mix).is_ok_and(|mix| mix.is_on());
+        self.finds_duplicates() && self.config.output.keys && !mixes
+    }
+
+    /// Which passages are looked for; in what is made from datasets they were looked for already. The section was checked
+    /// when the plan was made.
+    pub fn passages(&self) -> Option<passages::Settings> {
+        passages::Settings::from_config(&self.config.passages).ok()?.filter(|_| self.derived.is_none())
     }
 
     /// How near-duplicates are looked for, if they are. The section was checked when the plan was made.

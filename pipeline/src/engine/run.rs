@@ -12,6 +12,7 @@ use super::progress::Progress;
 use super::{execute, marker, memory};
 use crate::clean::Cleaner;
 use crate::decontaminate::Decontaminator;
+use crate::dedup::passages;
 use crate::dedup::settings::Settings;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -43,6 +44,8 @@ pub struct Run {
     pub filter: Filter,
     /// How lines become documents.
     pub read_options: read::Options,
+    /// Which passages the corpus holds once.
+    pub passages: Option<passages::Settings>,
     /// The passages of benchmarks.
     pub decontaminator: Decontaminator,
     /// How duplicates are found, and which stays.
@@ -89,6 +92,7 @@ impl Run {
         Ok(Run {
             mix: plan.mix()?,
             work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
+            passages: plan.passages(),
             plan,
             work_dir: work_dir.to_owned(),
             pool,

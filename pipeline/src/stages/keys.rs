@@ -10,6 +10,7 @@ use schemas::manifest::FileEntry;
 use serde::{Deserialize, Serialize};
 use shards::parquet::DataFile;
 
+use super::cut::emptied;
 use super::layout::Chunk;
 use super::losers::{self, LosersDone, losers_of};
 use super::read::no_such_rank;
@@ -90,8 +91,9 @@ pub(super) fn files(run: &Run) -> Result<Vec<FileEntry>, Error> {
 /// Kept documents of each chunk.
 fn kept(run: &Run) -> Result<Vec<u64>, Error> {
     let chunks = run.layout()?.chunks.iter().enumerate();
-    let kept =
-        chunks.map(|(index, chunk)| Ok(u64::from(chunk.rows) - run.marker::<LosersDone>(losers::NAME, index)?.losers));
+    let kept = chunks.map(|(index, chunk)| {
+        Ok(u64::from(chunk.rows) - run.marker::<LosersDone>(losers::NAME, index)?.losers - emptied(run, index)?)
+    });
     kept.collect()
 }
 
@@ -112,14 +114,14 @@ impl Table {
         let losers = losers_of(run, index)?;
         let mut losers = losers.iter().map(|loser| loser.row).peekable();
         let mut sketches = run.dedup.near.map(|_| Sketches::open(run, index)).transpose()?;
-        let mut walk = Walk::new(run, chunk)?;
+        let mut walk = Walk::open(&chunk.rows_file(run, index))?;
         while let Some(frame) = walk.next_frame()? {
             run.interrupt.check()?;
             let first_row = frame.first_row;
             let block = frame.decode()?;
             let id = id_name(run, &block);
             for (row, parts) in (first_row..).zip(&block.rows) {
-                if losers.next_if_eq(&row).is_some() {
+                if losers.next_if_eq(&row).is_some() || parts.body.is_empty() {
                     continue;
                 }
                 if skip > 0 {

@@ -7,6 +7,7 @@ use schemas::columns::{COLUMNS_MAX, Column, Kinds, dataset_name};
 use schemas::ledger::Ledger;
 use serde::{Deserialize, Serialize};
 
+use super::cut;
 use super::read::{self, ReadDone};
 use crate::derive::Derived;
 use crate::engine::run::Run;
@@ -26,6 +27,14 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Its rows as later stages have them: without the passages that were cut. `index` is its position in the layout.
+    pub fn rows_file(&self, run: &Run, index: usize) -> PathBuf {
+        match run.passages {
+            Some(_) => run.task_file(cut::NAME, index, "rows"),
+            None => self.file(run, "rows"),
+        }
+    }
+
     /// One of its task files.
     pub fn file(&self, run: &Run, name: &str) -> PathBuf {
         run.task_file(read::NAME, self.part as usize, &format!("{:04}.{name}", self.number))

@@ -172,7 +172,7 @@ impl Task<'_> {
     fn execute(&self, chunk: &Chunk) -> Result<MixDone, Error> {
         let dtype = self.run.plan.config.tokenize.dtype;
         let tokenized: TokenizeDone = self.run.marker(tokenize::NAME, self.rank)?;
-        let mut rows = FrameReader::open(&chunk.file(self.run, "rows"))?;
+        let mut rows = FrameReader::open(&chunk.rows_file(self.run, self.rank))?;
         let mut tokens = FrameReader::open(&self.run.task_file(tokenize::NAME, self.rank, "tokens"))?;
         let mut rejects = FrameWriter::create(&self.run.task_file(NAME, self.rank, "rejects"))?;
         let mut walks: Vec<Option<OpenWalk>> = (0..walks(self.run)?).map(|_| None).collect();

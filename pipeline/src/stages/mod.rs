@@ -1,5 +1,5 @@
 //! The stages of a run, in order: read, (against,) dedup, (signatures, candidates, texts, verify, cluster, settle,)
-//! losers, groups, duplicates, keys, tokenize, (scatter, gather,) order, write, rejects, commit.
+//! losers, groups, duplicates, (passages, repeats, cut,) keys, tokenize, (scatter, gather,) order, write, rejects, commit.
 //!
 //! - [`read`]: parse, clean, measure, filter, hash; one task a part of an input. Its output is cut into chunks.
 //!   Instead of it [`rows`], where a dataset is made from datasets: their rows and rejects.
@@ -8,6 +8,8 @@
 //! - Only with `--dedup minhash`: [`signatures`] (match keys), [`candidates`] (pairs that share one), [`texts`] (what is
 //!   needed to compare them), [`verify`] (pairs that are similar indeed), [`cluster`] (who stays), [`settle`] (for whom).
 //! - [`losers`]: one task a chunk; the documents that go, and what for. [`groups`], [`duplicates`]: clusters, written.
+//! - [`passages`], [`repeats`], [`cut`]: only where passages are looked for; their keys, the copies that go, the rows
+//!   without them.
 //! - [`keys`]: the match keys of what is kept, for a later run.
 //! - [`tokenize`]: one task a chunk; ids of the kept documents.
 //! - [`mix`]: only where documents are mixed or a subset is written; how often each document occurs.
@@ -21,6 +23,7 @@ pub mod against;
 pub mod candidates;
 pub mod cluster;
 pub mod commit;
+pub mod cut;
 pub mod dedup;
 pub mod duplicates;
 pub mod groups;
@@ -29,8 +32,10 @@ pub mod layout;
 pub mod losers;
 pub mod mix;
 pub mod order;
+pub mod passages;
 pub mod read;
 pub mod rejects;
+pub mod repeats;
 mod report;
 pub mod rows;
 pub mod settle;
@@ -64,9 +69,14 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
         stages.push(Box::new(losers::LosersStage));
         stages.push(Box::new(groups::GroupsStage));
         stages.push(Box::new(duplicates::DuplicatesStage));
-        if plan.keeps_keys() {
-            stages.push(Box::new(keys::KeysStage));
-        }
+    }
+    if let Some(settings) = plan.passages() {
+        stages.push(Box::new(passages::PassagesStage(settings)));
+        stages.push(Box::new(repeats::RepeatsStage(settings)));
+        stages.push(Box::new(cut::CutStage(settings)));
+    }
+    if plan.keeps_keys() {
+        stages.push(Box::new(keys::KeysStage));
     }
     stages.push(Box::new(tokenize::TokenizeStage));
     if plan.is_mixed() {

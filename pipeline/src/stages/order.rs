@@ -7,7 +7,7 @@
 use schemas::columns::Column;
 use schemas::ledger::Ledger;
 use schemas::manifest::{DocumentCounts, Split};
-use schemas::rule::{RULE_EXACT, RULE_NEAR, STAGE_DEDUP, STAGE_MIX};
+use schemas::rule::{RULE_EMPTY, RULE_EXACT, RULE_NEAR, STAGE_CLEAN, STAGE_DEDUP, STAGE_MIX};
 use serde::{Deserialize, Serialize};
 
 use super::mix::{self, MixDone};
@@ -112,13 +112,14 @@ impl Stage for OrderStage {
             let done: TokenizeDone = run.marker(tokenize::NAME, index)?;
             ledger.drop(STAGE_DEDUP, RULE_EXACT, done.duplicates - done.near);
             ledger.drop(STAGE_DEDUP, RULE_NEAR, done.near);
-            ledger.kept -= done.duplicates;
+            ledger.drop(STAGE_CLEAN, RULE_EMPTY, done.emptied);
+            ledger.kept -= done.duplicates + done.emptied;
             let mixed: MixDone = if run.mix.is_on() { run.marker(mix::NAME, index)? } else { MixDone::default() };
             mixed.dropped.iter().for_each(|(rule, count)| ledger.drop(STAGE_MIX, rule, *count));
             let dropped: u64 = mixed.dropped.values().sum();
             ledger.kept -= dropped;
             repeated += mixed.repeated;
-            rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates + dropped);
+            rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates + done.emptied + dropped);
         }
         let kept = ledger.kept;
         let documents = DocumentCounts { total: kept + repeated, kept, repeated, generated: 0 };

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::cut::{self, CutDone};
 use super::mix::{self, BudgetDone, MixDone};
 use super::read::{self, ReadDone};
 use super::rejects::{self, RejectsDone};
@@ -73,6 +74,14 @@ fn excerpts(run: &Run, gathered: &mut Gathered) -> Result<HashMap<(String, i64),
     let shown: HashSet<(String, i64)> = shown.map(|example| (example.source.clone(), example.line)).collect();
     let mut excerpts = HashMap::new();
     let layout = run.layout()?;
+    if let Some(passages) = run.passages {
+        let count = gathered.cleaned.entry(passages.step().to_owned()).or_default();
+        for chunk in 0..layout.chunks.len() {
+            let done: CutDone = run.marker(cut::NAME, chunk)?;
+            count.documents += done.documents;
+            count.changes += done.places;
+        }
+    }
     for (rank, (part, base)) in run.plan.parts.iter().zip(&layout.line_bases).enumerate() {
         let done: ReadDone = run.marker(read::NAME, rank)?;
         clean::merge_counts(&mut gathered.cleaned, &done.cleaned);

@@ -79,7 +79,7 @@ pub fn open_in_order(run: &Run, index: usize) -> Result<Option<Source>, Error> {
         return Ok(None);
     }
     let line_base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
-    let rows = chunk.file(run, "rows");
+    let rows = chunk.rows_file(run, number);
     if !run.mix.is_on() {
         let (tokens, done) = (run.task_file(tokenize::NAME, number, "tokens"), run.marker(tokenize::NAME, number)?);
         return Ok(Some(Source { rows, tokens, line_base, copy: 0, step: 0, done }));

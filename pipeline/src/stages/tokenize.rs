@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use schemas::manifest::Split;
-use schemas::rule::STAGE_DEDUP;
+use schemas::rule::{RULE_EMPTY, STAGE_CLEAN, STAGE_DEDUP};
 use serde::{Deserialize, Serialize};
 
 use super::against::{self, Lookup};
@@ -54,6 +54,9 @@ pub struct TokenizeDone {
     /// Near-duplicates among those.
     #[serde(default)]
     pub near: u64,
+    /// Documents of which nothing is left without the passages that were cut.
+    #[serde(default)]
+    pub emptied: u64,
 }
 
 /// A frame of rows on its way to a worker.
@@ -72,6 +75,7 @@ struct Encoded {
     duplicates: u64,
     near: u64,
     histogram: Histogram,
+    emptied: u64,
 }
 
 impl Stage for TokenizeStage {
@@ -88,7 +92,7 @@ impl Stage for TokenizeStage {
         let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
         let losers = losers_of(run, rank)?;
         let mut frames =
-            Frames { reader: FrameReader::open(&chunk.file(run, "rows"))?, losers: &losers, next_row: 0, offset: 0 };
+            Frames { reader: FrameReader::open(&chunk.rows_file(run, rank))?, losers: &losers, next_row: 0, offset: 0 };
         let mut tokens = FrameWriter::create(&run.task_file(NAME, rank, "tokens"))?;
         let mut rejects = FrameWriter::create(&run.task_file(NAME, rank, "rejects"))?;
         let mut done = TokenizeDone::default();
@@ -108,7 +112,8 @@ impl Stage for TokenizeStage {
                 done.duplicates += encoded.duplicates;
                 done.near += encoded.near;
                 histogram.merge(&encoded.histogram);
-                run.progress.counts.dropped.fetch_add(encoded.duplicates, Ordering::Relaxed);
+                done.emptied += encoded.emptied;
+                run.progress.counts.dropped.fetch_add(encoded.duplicates + encoded.emptied, Ordering::Relaxed);
                 Ok(())
             },
         )?;
@@ -157,7 +162,7 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
     let mut ids = Vec::new();
     let mut losers = item.losers.iter().peekable();
     let mut names = Lookup::names(run);
-    let mut near = 0;
+    let (mut near, mut emptied) = (0, 0);
     let (mix, mut histogram) = (&run.mix, Histogram::default());
     let skips = mix.has_subset() && !mix.needs_counts();
     for (index, row) in block.rows.iter().enumerate() {
@@ -167,6 +172,16 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
             let rule = rule(loser.likeness).to_owned();
             near += u64::from(loser.likeness != Likeness::Exact);
             let rejection = Some(Rejection { stage: STAGE_DEDUP.to_owned(), rule, value });
+            let parts = RowParts { origin: row.origin, side: Split::Train, n_chars: row.n_chars, body: b"", rejection };
+            block.copy_row(row, &parts, &mut rejects);
+            continue;
+        }
+        if run.passages.is_some() && row.body.is_empty() {
+            tokens.dropped();
+            emptied += 1;
+            let (stage, rule) = (STAGE_CLEAN.to_owned(), RULE_EMPTY.to_owned());
+            let value = run.passages.map_or(String::new(), |passages| passages.step().to_owned());
+            let rejection = Some(Rejection { stage, rule, value });
             let parts = RowParts { origin: row.origin, side: Split::Train, n_chars: row.n_chars, body: b"", rejection };
             block.copy_row(row, &parts, &mut rejects);
             continue;
@@ -185,7 +200,7 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
         }
     }
     let sides = tokens.sides;
-    let duplicates = u64::from(rejects.len());
+    let duplicates = u64::from(rejects.len()) - emptied;
     run.progress.counts.tokens.fetch_add(sides.iter().map(|side| side.tokens).sum(), Ordering::Relaxed);
     Ok(Encoded {
         rows_offset: item.rows_offset,
@@ -195,6 +210,7 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
         duplicates,
         near,
         histogram,
+        emptied,
     })
 }
 

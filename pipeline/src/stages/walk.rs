@@ -1,5 +1,7 @@
 //! The rows of a chunk, frame by frame, each with the number of its first row.
 
+use std::path::Path;
+
 use super::layout::Chunk;
 use crate::engine::run::Run;
 use crate::error::Error;
@@ -24,7 +26,12 @@ pub struct RowFrame {
 impl Walk {
     /// Starts at the first row.
     pub fn new(run: &Run, chunk: &Chunk) -> Result<Walk, Error> {
-        Ok(Walk { reader: FrameReader::open(&chunk.file(run, "rows"))?, next_row: 0 })
+        Walk::open(&chunk.file(run, "rows"))
+    }
+
+    /// Starts at the first row of a file of rows.
+    pub fn open(path: &Path) -> Result<Walk, Error> {
+        Ok(Walk { reader: FrameReader::open(path)?, next_row: 0 })
     }
 
     /// The next frame.
