@@ -20,6 +20,8 @@ pub mod read;
 pub mod record;
 pub mod report;
 pub mod settings;
+pub mod sources;
 pub mod spill;
 pub mod stages;
+pub mod terms;
 pub mod tokenize;

@@ -85,7 +85,53 @@ pub struct Records {
     pub blank: u64,
 }
 
+/// A column of strings to add to a block.
+#[derive(Debug)]
+pub struct NewColumn {
+    /// Its name.
+    pub name: String,
+    /// A value a document; None: no value.
+    pub values: Vec<Option<String>>,
+}
+
 impl Records {
+    /// Gives documents values of columns, where they have none or null.
+    pub fn fill_columns(&mut self, columns: &[NewColumn]) {
+        if columns.is_empty() || self.documents.is_empty() {
+            return;
+        }
+        let index = |name: &str, names: &mut Vec<String>| {
+            names.iter().position(|known| known == name).unwrap_or_else(|| {
+                names.push(name.to_owned());
+                names.len() - 1
+            }) as u32
+        };
+        let names: Vec<u32> = columns.iter().map(|column| index(&column.name, &mut self.names)).collect();
+        let mut documents = std::mem::take(&mut self.documents);
+        let mut fields: Vec<FieldValue> = Vec::with_capacity(self.fields.len() + documents.len() * columns.len());
+        for (row, document) in documents.iter_mut().enumerate() {
+            let first = fields.len();
+            let is_replaced = |field: &FieldValue| field.kind == Kind::Null && names.contains(&field.name);
+            fields.extend(self.fields_of(document).iter().filter(|field| !is_replaced(field)));
+            for (column, name) in columns.iter().zip(&names) {
+                let known = fields.iter().skip(first).any(|field| field.name == *name);
+                if let (Some(Some(value)), false) = (column.values.get(row), known) {
+                    let value = self.push_bytes(value.as_bytes());
+                    fields.push(FieldValue { name: *name, kind: Kind::String, value });
+                }
+            }
+            (document.first_field, document.last_field) = (first as u32, fields.len() as u32);
+        }
+        (self.documents, self.fields) = (documents, fields);
+    }
+
+    /// A value of a document as it stands in the input; None where it has none, or null.
+    pub fn value_of(&self, document: &Document, column: &str) -> Option<&str> {
+        let name = self.names.iter().position(|name| name == column)?;
+        let field = self.fields_of(document).iter().find(|field| field.name as usize == name);
+        field.filter(|field| field.kind != Kind::Null).map(|field| self.str(field.value))
+    }
+
     /// The bytes of a span.
     pub fn bytes(&self, span: Span) -> &[u8] {
         self.arena.get(span.start as usize..span.end as usize).unwrap_or_default()

@@ -17,10 +17,15 @@ use crate::measure::QualityColumn;
 pub struct Config {
     /// How lines become documents.
     pub read: Read,
+    /// What is known of inputs: licence and origin.
+    pub sources: Vec<Source>,
     /// How text is cleaned.
     pub clean: Clean,
     /// Which quality columns are computed.
     pub measure: Measure,
+    /// Columns that tell which group of words a text is about: a file of words, one a line, for each value of each
+    /// column. In a dataset's copy their sha256.
+    pub terms: BTreeMap<String, BTreeMap<String, String>>,
     /// Which documents stay.
     pub filter: Filter,
     /// Which benchmarks no document may hold a passage of.
@@ -97,6 +102,8 @@ pub struct Read {
     pub max_invalid: Option<f64>,
     /// Text files: a document a `file` or a `line`.
     pub text_files: TextFiles,
+    /// Inputs without a declared licence (`sources`) are refused.
+    pub require_license: bool,
 }
 
 impl Default for Read {
@@ -111,6 +118,7 @@ impl Default for Read {
             accept_nan: false,
             max_invalid: None,
             text_files: TextFiles::File,
+            require_license: false,
         }
     }
 }
@@ -143,6 +151,20 @@ pub enum TextFiles {
     File,
     /// One document a line.
     Line,
+}
+
+/// What is known of inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Path of an input as the manifest has it, or a pattern with `*`; the first entry that fits counts.
+    pub path: String,
+    /// Licence of its text, an SPDX identifier where there is one: column `license` where a document has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Where it comes from: column `origin` where a document has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// How text is cleaned, before it is measured and filtered.
@@ -392,8 +414,9 @@ pub enum SpecialCharacters {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// A filter by its name (`pipeline preset` lists them): conditions that stand before `where`, and the measures they
-    /// need. With its version (`gopher-1`), as in a dataset's copy, it means the same to every later program.
+    /// Filters by their names (`pipeline preset` lists them), separated by commas: conditions that stand before `where`,
+    /// and the measures they need. With its version (`gopher-1`), as in a dataset's copy, a name means the same to every
+    /// later program.
     pub preset: Option<String>,
     /// A Polars SQL expression over the columns; documents for which it is true stay.
     #[serde(rename = "where")]
@@ -402,6 +425,24 @@ pub struct Filter {
     pub nulls: Nulls,
     /// Longest text in code points; a longer one is dropped (`max_chars`).
     pub max_chars: Option<u64>,
+    /// Column of the address that `block_domains` and `block_urls` look at; `url` where not given.
+    pub url_column: Option<String>,
+    /// File of domains, one a line: documents from one, or from a domain below it, are dropped. In a dataset's copy, as
+    /// for the other lists, its sha256.
+    pub block_domains: Option<String>,
+    /// File of addresses, one a line: documents from one are dropped. Scheme, `www.`, fragment and a slash at the end do
+    /// not count; an address that ends with `*` is the beginning of others.
+    pub block_urls: Option<String>,
+    /// File of words, one a line: documents with one are dropped.
+    pub block_keywords: Option<String>,
+    /// File of words, one a line: documents without any are dropped.
+    pub require_keywords: Option<String>,
+    /// Licences: documents whose column `license` has another, or none, are dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_licenses: Vec<String>,
+    /// Inputs, by path or by a pattern with `*`: documents of others are dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_sources: Vec<String>,
 }
 
 /// What happens to a document for which a filter expression is NULL.

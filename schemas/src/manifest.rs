@@ -66,6 +66,12 @@ pub struct InputEntry {
     pub hash: String,
     /// Lines read from it (rows for Parquet and CSV).
     pub lines: u64,
+    /// Licence of its text, where one was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Where it comes from, where that was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// Rows of `data/` by origin: `total = kept + repeated + generated`.

@@ -3,6 +3,8 @@
 //! A word that begins or ends with an ASCII letter or digit is found as a whole word only; Chinese words anywhere. Of
 //! words that begin at one place the longest is taken. ASCII case does not matter.
 
+use std::ops::Range;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::chars::{char_at, char_before, is_ascii_word};
@@ -28,15 +30,19 @@ impl Words {
     /// Takes the step.
     pub fn clean<'a>(&self, text: &'a str, placeholder: &str) -> Edited<'a> {
         let mut edit = Edit::new(text);
-        for found in self.words.find_iter(text) {
+        self.find(text).for_each(|found| edit.replace(found, placeholder));
+        edit.finish()
+    }
+
+    /// Where words stand.
+    pub fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+        let whole = |found: &aho_corasick::Match| {
             let (start, end) = (found.start(), found.end());
             let cut_before = is_ascii_word(char_at(text, start)) && is_ascii_word(char_before(text, start));
             let cut_after = is_ascii_word(char_before(text, end)) && is_ascii_word(char_at(text, end));
-            if !cut_before && !cut_after {
-                edit.replace(start..end, placeholder);
-            }
-        }
-        edit.finish()
+            !cut_before && !cut_after
+        };
+        self.words.find_iter(text).filter(whole).map(|found| found.range())
     }
 }
 

@@ -21,9 +21,12 @@ use crate::engine::plan::{PLAN_FILE, Plan, Request};
 use crate::engine::progress::{Progress, emit, human_seconds};
 use crate::engine::run::{Process, Run};
 use crate::error::Error;
-use crate::filter::Filter;
+use crate::filter::presets::names_of;
+use crate::filter::{Filter, Lists};
 use crate::measure::Measures;
+use crate::sources::Sources;
 use crate::stages::{self, commit};
+use crate::terms::Terms;
 use crate::tokenize::Encoder;
 use crate::{read, settings};
 
@@ -100,6 +103,9 @@ struct ReadArgs {
     /// Take NaN and Infinity for null instead of refusing the line
     #[arg(long)]
     accept_nan: bool,
+    /// Refuse inputs of which the configuration declares no licence
+    #[arg(long)]
+    require_license: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,12 +122,31 @@ struct ChooseArgs {
     /// Clean texts first: names of steps or of sets (usual, web, privacy, chinese), separated by commas [default: none]
     #[arg(long, value_name = "STEPS")]
     clean: Option<String>,
-    /// Filter by name: notebook, gopher, c4, fineweb, industry-zh; `pipeline preset NAME` prints its conditions
-    #[arg(long, value_name = "NAME")]
+    /// Filters by name, separated by commas: notebook, gopher, c4, fineweb, industry-zh; `pipeline preset NAME` prints
+    /// the conditions of one
+    #[arg(long, value_name = "NAMES")]
     preset: Option<String>,
     /// Keep documents for which this SQL expression is true: "perplexity < 1500 AND lang_score >= 0.8"
     #[arg(long = "where", value_name = "SQL")]
     where_sql: Option<String>,
+    /// Drop documents whose column `url` is of a domain in this list, or below one
+    #[arg(long, value_name = "FILE")]
+    block_domains: Option<String>,
+    /// Drop documents whose column `url` is an address in this list
+    #[arg(long, value_name = "FILE")]
+    block_urls: Option<String>,
+    /// Drop documents with a word of this list
+    #[arg(long, value_name = "FILE")]
+    block_keywords: Option<String>,
+    /// Drop documents without any word of this list
+    #[arg(long, value_name = "FILE")]
+    require_keywords: Option<String>,
+    /// Drop documents of any other licence
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    allow_licenses: Vec<String>,
+    /// Drop documents of any other input: paths, or patterns with `*`
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    allow_sources: Vec<String>,
     /// What happens where the expression is NULL [default: drop]
     #[arg(long, value_name = "POLICY", value_parser = ["drop", "keep", "error"])]
     nulls: Option<String>,
@@ -224,6 +249,7 @@ impl Args {
         set(&mut read.max_depth, flags.max_depth);
         read.max_invalid = flags.max_invalid.or(read.max_invalid);
         read.accept_nan |= flags.accept_nan;
+        read.require_license |= flags.require_license;
         Ok(())
     }
 
@@ -253,6 +279,21 @@ impl Args {
         filter.preset = flags.preset.clone().or(filter.preset.take());
         filter.where_sql = flags.where_sql.clone().or(filter.where_sql.take());
         set(&mut filter.nulls, named::<Nulls>(flags.nulls.as_ref()));
+        for (list, flag) in [
+            (&mut filter.block_domains, &flags.block_domains),
+            (&mut filter.block_urls, &flags.block_urls),
+            (&mut filter.block_keywords, &flags.block_keywords),
+            (&mut filter.require_keywords, &flags.require_keywords),
+        ] {
+            set(list, flag.clone().map(Some));
+        }
+        for (list, flag) in
+            [(&mut filter.allow_licenses, &flags.allow_licenses), (&mut filter.allow_sources, &flags.allow_sources)]
+        {
+            if !flag.is_empty() {
+                list.clone_from(flag);
+            }
+        }
         filter.max_chars = flags.max_chars.or(filter.max_chars);
         if !flags.decontaminate.is_empty() {
             config.decontaminate.benchmarks = flags.decontaminate.clone();
@@ -284,12 +325,14 @@ impl Args {
 
 /// Gives a preset its version, and asks for the columns it looks at.
 fn apply_preset(config: &mut Config) -> Result<(), Error> {
-    let Some(name) = &config.filter.preset else { return Ok(()) };
-    let preset = named_preset(name)?;
-    config.filter.preset = Some(preset.version.to_owned());
-    let wanted = preset.columns(&config.measure);
-    let columns = &mut config.measure.columns;
-    columns.extend(wanted.into_iter().filter(|column| !columns.contains(column)).collect::<Vec<_>>());
+    let Some(names) = &config.filter.preset else { return Ok(()) };
+    let presets = names_of(names).map(named_preset).collect::<Result<Vec<_>, _>>()?;
+    config.filter.preset = Some(presets.iter().map(|preset| preset.version).collect::<Vec<_>>().join(","));
+    for preset in presets {
+        let wanted = preset.columns(&config.measure);
+        let columns = &mut config.measure.columns;
+        columns.extend(wanted.into_iter().filter(|column| !columns.contains(column)).collect::<Vec<_>>());
+    }
     Ok(())
 }
 
@@ -357,6 +400,9 @@ fn outcome(manifest: &Manifest, max_invalid: Option<f64>) -> Outcome {
 fn refuse_early(config: &Config) -> Result<(), Error> {
     Cleaner::of_config(&config.clean)?;
     Filter::plan_for(&config.filter, &config.read.text_column)?;
+    Lists::from_config(&config.filter)?;
+    Terms::from_config(&config.terms)?;
+    Sources::from_config(&config.sources)?;
     read::Options::from_config(&config.read)?;
     Measures::load(&config.measure)?;
     Ok(())

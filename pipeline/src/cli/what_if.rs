@@ -3,9 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use schemas::config::Filter;
+
 use super::Outcome;
+use super::preset::named;
 use super::print::{event, finish};
 use crate::error::Error;
+use crate::filter::presets::{expression, names_of};
 use crate::look::human::{Table, count, share};
 use crate::query::what_if::{WhatIf, ask};
 
@@ -17,6 +21,9 @@ pub struct Args {
     /// The condition, as that of `pipeline run --where`
     #[arg(long = "where", value_name = "SQL")]
     where_sql: Option<String>,
+    /// The conditions of a preset, before those of --where; several separated by commas
+    #[arg(long, value_name = "NAMES")]
+    preset: Option<String>,
     /// Show how what would be kept divides over the values of a column of numbers
     #[arg(long, value_name = "COLUMN")]
     sweep: Option<String>,
@@ -30,10 +37,15 @@ pub struct Args {
 /// # Errors
 /// Where the folder is no dataset, or the condition cannot be asked of it.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    if args.where_sql.is_none() && args.sweep.is_none() {
-        return Err(Error::usage("--where", "expected a condition, or --sweep COLUMN, found neither", "").into());
+    if args.where_sql.is_none() && args.sweep.is_none() && args.preset.is_none() {
+        let detail = "expected a condition, --preset NAME or --sweep COLUMN, found none";
+        return Err(Error::usage("--where", detail, "").into());
     }
-    let found = ask(&crate::look::open(&args.dir)?, args.where_sql.as_deref(), args.sweep.as_deref())?;
+    if let Some(names) = &args.preset {
+        names_of(names).try_for_each(|name| named(name).map(drop))?;
+    }
+    let filter = Filter { preset: args.preset.clone(), where_sql: args.where_sql.clone(), ..Filter::default() };
+    let found = ask(&crate::look::open(&args.dir)?, expression(&filter).as_deref(), args.sweep.as_deref())?;
     let mut out = io::stdout().lock();
     finish(if args.json { event(&mut out, "done", &found) } else { print(&mut out, &args, &found) })
 }

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::measure::Measures;
 use crate::mix::Mix;
 use crate::read::inputs::{Input, Part};
+use crate::sources::Sources;
 use crate::tokenize::Encoder;
 use crate::{read, settings};
 
@@ -90,6 +91,9 @@ impl Plan {
     /// # Errors
     /// Bad settings.
     pub fn of_inputs(config: Config, inputs: Vec<Input>, dataset: &Path, encoder: &Encoder) -> Result<Plan, Error> {
+        if config.read.require_license && config.derive.is_none() {
+            Sources::from_config(&config.sources)?.require_license(&inputs)?;
+        }
         let memory = settings::parse_bytes("--memory", &config.machine.memory)?;
         let threads = config.machine.threads.unwrap_or_else(all_cores);
         memory::check_limit(memory, threads, memory::resident_bytes())?;

@@ -15,11 +15,13 @@ use crate::decontaminate::Decontaminator;
 use crate::dedup::passages;
 use crate::dedup::settings::Settings;
 use crate::error::Error;
-use crate::filter::Filter;
+use crate::filter::{Filter, Lists};
 use crate::measure::Measures;
 use crate::mix::{Cut, Mix};
 use crate::read;
+use crate::sources::Sources;
 use crate::stages::{self, layout::Layout};
+use crate::terms::Terms;
 use crate::tokenize::Encoder;
 
 /// A run under way.
@@ -40,8 +42,14 @@ pub struct Run {
     pub cleaner: Cleaner,
     /// The quality columns that are computed.
     pub measures: Measures,
+    /// What is declared of inputs.
+    pub sources: Sources,
+    /// Columns of groups of words.
+    pub terms: Terms,
     /// The filter.
     pub filter: Filter,
+    /// The lists of the filter.
+    pub lists: Lists,
     /// How lines become documents.
     pub read_options: read::Options,
     /// Which passages the corpus holds once.
@@ -82,6 +90,11 @@ impl Run {
             Some(_) => Cleaner::default(),
             None => Cleaner::of_config(&plan.config.clean)?,
         };
+        let (terms, lists) = match plan.derived {
+            Some(_) => (Terms::default(), Lists::default()),
+            None => (Terms::from_config(&plan.config.terms)?, Lists::from_config(&plan.config.filter)?),
+        };
+        let sources = Sources::from_config(&plan.config.sources)?;
         let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
         let measures = if plan.derived.is_some() { Measures::default() } else { Measures::load(&plan.config.measure)? };
         measures.refuse_changed(&plan.config_toml)?;
@@ -101,7 +114,10 @@ impl Run {
             encoder,
             cleaner,
             measures,
+            sources,
+            terms,
             filter,
+            lists,
             read_options,
             decontaminator,
             dedup,

@@ -1,4 +1,4 @@
-//! Which documents stay: `--max-chars`, then a preset's conditions, then a Polars SQL expression over any column.
+//! Which documents stay: lists, `--max-chars`, then a preset's conditions, then a Polars SQL expression over any column.
 //!
 //! ```text
 //! "a < 1 AND b > 0" -> conjunct (texts) -> compile (expressions over one document) -> types (of columns, by use)
@@ -12,10 +12,12 @@
 //! hands them to that pool while our thread waits, so no more threads run than ours; all else runs on the calling
 //! thread. `POLARS_MAX_THREADS=1` in the environment turns the hand-over off; results are the same.
 
+mod address;
 mod columns;
 mod compile;
 mod conjunct;
 mod error;
+mod lists;
 mod names;
 mod plan;
 pub mod presets;
@@ -24,6 +26,7 @@ mod types;
 
 pub use compile::compile as condition;
 pub use error::Error;
+pub use lists::Lists;
 pub use names::{names_in, selects_all};
 pub use plan::{Filter, Verdict};
 pub use thresholds::{Threshold, thresholds, thresholds_of};

@@ -86,7 +86,10 @@ impl Filter {
         types.declare(TEXT, WantedType::Text);
         types.declare(text_column, WantedType::Text);
         types.declare(N_CHARS, WantedType::Number);
-        let mut parts = config.preset.as_deref().map(compile_preset).transpose()?.unwrap_or_default();
+        let mut parts = Vec::new();
+        for name in config.preset.iter().flat_map(|names| presets::names_of(names)) {
+            parts.extend(compile_preset(name)?);
+        }
         parts.extend(compile_all(config.where_sql.as_deref().unwrap_or_default())?);
         learn_types(&mut types, &parts)?;
         let conjuncts: Vec<Conjunct> =

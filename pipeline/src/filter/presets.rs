@@ -148,6 +148,16 @@ pub fn find(name: &str) -> Result<&'static Preset, String> {
     PRESETS.iter().rfind(called).ok_or_else(|| names().join(", "))
 }
 
+/// The names in a list separated by commas.
+pub fn names_of(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim)
+}
+
+/// The presets of a list of names; those there are not are left out.
+pub fn of_config(filter: &config::Filter) -> Vec<&'static Preset> {
+    filter.preset.iter().flat_map(|names| names_of(names)).filter_map(|name| find(name).ok()).collect()
+}
+
 /// The names without versions, each once.
 pub fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
@@ -157,12 +167,12 @@ pub fn names() -> Vec<&'static str> {
 
 /// A filter as a person would write it: the conditions of its preset, then its own.
 pub fn expression(filter: &config::Filter) -> Option<String> {
-    let preset = filter.preset.as_deref().and_then(|name| find(name).ok()).map(Preset::sql);
+    let presets: Vec<String> = of_config(filter).into_iter().map(Preset::sql).collect();
     let own = filter.where_sql.as_deref().map(|sql| match conjunct::split(sql).as_slice() {
-        [one] if preset.is_some() => format!("({one})"),
+        [one] if !presets.is_empty() => format!("({one})"),
         _ => sql.to_owned(),
     });
-    let parts: Vec<String> = preset.into_iter().chain(own).collect();
+    let parts: Vec<String> = presets.into_iter().chain(own).collect();
     (!parts.is_empty()).then(|| parts.join(" AND "))
 }
 

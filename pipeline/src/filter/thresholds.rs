@@ -20,8 +20,7 @@ pub struct Threshold {
 
 /// The thresholds of a filter, the preset's first.
 pub fn thresholds_of(filter: &config::Filter) -> Vec<Threshold> {
-    let preset = filter.preset.as_deref().and_then(|name| presets::find(name).ok());
-    let of_preset = preset.into_iter().flat_map(|preset| thresholds(&preset.sql()));
+    let of_preset = presets::of_config(filter).into_iter().flat_map(|preset| thresholds(&preset.sql()));
     of_preset.chain(filter.where_sql.iter().flat_map(|sql| thresholds(sql))).collect()
 }
 

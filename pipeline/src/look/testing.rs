@@ -134,7 +134,14 @@ pub(crate) fn dataset_shaped(docs: &[Doc], shape: Shape) -> Made {
 
 /// A manifest of nothing but inputs.
 pub(crate) fn manifest_with_inputs(paths: &[&str]) -> Manifest {
-    let input = |path: &&str| InputEntry { path: (*path).to_owned(), bytes: 1000, hash: "0".repeat(32), lines: 0 };
+    let input = |path: &&str| InputEntry {
+        path: (*path).to_owned(),
+        bytes: 1000,
+        hash: "0".repeat(32),
+        lines: 0,
+        license: None,
+        origin: None,
+    };
     Manifest {
         format_version: schemas::FORMAT_VERSION,
         tool_version: schemas::TOOL_VERSION.to_owned(),

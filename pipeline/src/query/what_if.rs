@@ -4,6 +4,7 @@
 //! tokenized: it may hold duplicates, and its tokens are estimated from its characters.
 
 use polars::prelude::{DataFrame, IntoLazy, PolarsResult, col, lit};
+use schemas::measure::QualityColumn;
 use serde::Serialize;
 use shards::dataset::Dataset;
 
@@ -74,6 +75,10 @@ pub fn ask(dataset: &Dataset, where_sql: Option<&str>, sweep: Option<&str>) -> R
         sweep.filter(|column| !documents.columns.iter().any(|known| known == column) && *column != N_CHARS)
     {
         return Err(Error::NoColumn { column: column.to_owned(), known: documents.columns.join(", ") });
+    }
+    let is_known = |name: &String| documents.columns.contains(name) || name == N_CHARS;
+    if let Some(absent) = wanted.iter().find(|name| QualityColumn::named(name).is_ok() && !is_known(name)) {
+        return Err(Error::NoColumn { column: absent.clone(), known: documents.columns.join(", ") });
     }
     let tokens_per_char = tokens_per_char(dataset);
     let with =

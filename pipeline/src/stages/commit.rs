@@ -163,14 +163,18 @@ fn split_entry(order: &OrderDone, split: Split) -> SplitEntry {
 
 fn input_entries(run: &Run) -> Result<Vec<InputEntry>, Error> {
     let layout = run.layout()?;
-    let counted = layout.input_lines.iter().zip(&layout.input_hashes);
-    let entry = |(input, (lines, hash)): (&crate::read::inputs::Input, (&u64, &String))| InputEntry {
-        path: input.label.clone(),
-        bytes: input.bytes,
-        hash: hash.clone(),
-        lines: *lines,
+    let derived = run.plan.derived.as_ref();
+    let declared = |index: usize, label: &str| match derived.and_then(|derived| derived.inputs.get(index)) {
+        Some(entry) => (entry.license.clone(), entry.origin.clone()),
+        None => run.sources.of(label).map_or((None, None), |source| (source.license.clone(), source.origin.clone())),
     };
-    Ok(run.plan.inputs.iter().zip(counted).map(entry).collect())
+    let counted = layout.input_lines.iter().zip(&layout.input_hashes);
+    let entry = |(index, (input, (lines, hash))): (usize, (&crate::read::inputs::Input, (&u64, &String)))| {
+        let (license, origin) = declared(index, &input.label);
+        let (path, bytes) = (input.label.clone(), input.bytes);
+        InputEntry { path, bytes, hash: hash.clone(), lines: *lines, license, origin }
+    };
+    Ok(run.plan.inputs.iter().zip(counted).enumerate().map(entry).collect())
 }
 
 fn copy(dataset: &Path, name: &str, bytes: &[u8]) -> Result<FileEntry, Error> {

@@ -126,6 +126,9 @@ pub(super) struct Processed {
 fn process(run: &Run, input: u32, block: Block) -> Result<Processed, Error> {
     let mut records = block.parse(&run.read_options);
     let cleaned = clean::clean_records(&run.cleaner, &mut records);
+    let source = run.plan.inputs.get(input as usize).map_or("", |input| &input.label);
+    run.sources.apply(&mut records, source);
+    run.terms.apply(&mut records);
     run.measures.apply(&mut records);
     let verdicts = run.filter.apply(&records)?;
     let mut sorter = Sorter::new(run, input, &records, &cleaned);
@@ -208,19 +211,7 @@ impl<'a> Sorter<'a> {
                 return;
             }
             (_, Some((rule, value))) => self.dropped(document, STAGE_CLEAN, rule.to_owned(), value.to_owned()),
-            (Verdict::Drop { rule, value }, None) => {
-                let rule = self.run.filter.rules().get(usize::from(rule)).cloned().unwrap_or_default();
-                self.dropped(document, STAGE_FILTER, rule, value);
-            }
-            (Verdict::Keep, None) if text.is_empty() => {
-                self.dropped(document, STAGE_CLEAN, RULE_EMPTY.to_owned(), "n_chars=0".to_owned());
-            }
-            (Verdict::Keep, None) => match self.contaminated(document) {
-                Some(Hit { benchmark, value }) => {
-                    self.dropped(document, STAGE_DECONTAMINATE, benchmark.to_owned(), value);
-                }
-                None => self.kept(index, document, text),
-            },
+            (verdict, None) => self.judged(index, document, verdict, text),
         }
         for field in self.records.fields_of(document) {
             if let Some(kinds) = self.kinds.get_mut(field.name as usize) {
@@ -232,6 +223,28 @@ impl<'a> Sorter<'a> {
     fn contaminated(&mut self, document: &Document) -> Option<Hit<'a>> {
         let shingler = self.shingler.as_mut()?;
         self.run.decontaminator.find(shingler, self.records.str(document.text))
+    }
+
+    fn judged(&mut self, index: usize, document: &Document, verdict: Verdict, text: &[u8]) {
+        let source = self.run.plan.inputs.get(self.input as usize).map_or("", |input| &input.label);
+        if let Some((rule, value)) = self.run.lists.judge(self.records, document, source) {
+            return self.dropped(document, STAGE_FILTER, rule.to_owned(), value);
+        }
+        match verdict {
+            Verdict::Drop { rule, value } => {
+                let rule = self.run.filter.rules().get(usize::from(rule)).cloned().unwrap_or_default();
+                self.dropped(document, STAGE_FILTER, rule, value);
+            }
+            _ if text.is_empty() => {
+                self.dropped(document, STAGE_CLEAN, RULE_EMPTY.to_owned(), "n_chars=0".to_owned());
+            }
+            _ => match self.contaminated(document) {
+                Some(Hit { benchmark, value }) => {
+                    self.dropped(document, STAGE_DECONTAMINATE, benchmark.to_owned(), value);
+                }
+                None => self.kept(index, document, text),
+            },
+        }
     }
 
     fn kept(&mut self, index: usize, document: &Document, text: &[u8]) {
