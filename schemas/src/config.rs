@@ -527,6 +527,8 @@ pub enum Cluster {
     /// A document goes only where it has a pair with one that stays.
     #[default]
     Star,
+    /// Of all documents that pairs link, near or far, one stays.
+    Component,
 }
 
 /// What exact duplicates may differ in.

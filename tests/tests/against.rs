@@ -168,9 +168,9 @@ fn threads_memory_and_the_order_of_tasks_leave_no_trace() {
     };
     let one = tree("one", &["--threads", "1"]);
     assert!(one.keys().any(|path| path.starts_with("keys/keys-00000-of-")), "{:?}", one.keys());
-    assert_same_tree(&one, &tree("small", &["--threads", "2", "--memory", "112MiB"]), "112 MiB of memory");
+    assert_same_tree(&one, &tree("small", &["--threads", "2", "--memory", "120MiB"]), "120 MiB of memory");
     let out = dir.path().join("tasks");
-    let more = ["--threads", "2", "--memory", "112MiB"];
+    let more = ["--threads", "2", "--memory", "120MiB"];
     tasks::one_by_one(arguments("plan", &folder, &out, &[&flags[..], &more].concat()), &out);
     assert_same_tree(&one, &dataset_tree(&out), "tasks one by one, in another order");
 }

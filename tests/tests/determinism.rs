@@ -104,7 +104,7 @@ fn other_task_boundaries_in_one_large_file() {
 #[test]
 fn a_small_memory_limit() {
     let dir = temp_dir();
-    assert_reference(&run(&reference().1, dir.path(), &["--threads", "2", "--memory", "112MiB"]), "112 MiB of memory");
+    assert_reference(&run(&reference().1, dir.path(), &["--threads", "2", "--memory", "120MiB"]), "120 MiB of memory");
 }
 
 #[test]

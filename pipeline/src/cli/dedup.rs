@@ -21,8 +21,9 @@ pub(super) struct DedupArgs {
     /// Which duplicate stays: first, longest, or the best by a column, "perplexity asc" [default: first]
     #[arg(long, value_name = "POLICY")]
     keep: Option<String>,
-    /// What becomes of linked documents; star drops one only for a near twin that stays [default: star]
-    #[arg(long, value_name = "WAY", value_parser = ["star"])]
+    /// What becomes of linked documents; star drops one only for a near twin that stays, component keeps one of all that
+    /// pairs link [default: star]
+    #[arg(long, value_name = "WAY", value_parser = ["star", "component"])]
     cluster: Option<String>,
     /// What exact duplicates may differ in
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = ["case", "whitespace", "punctuation", "width"])]

@@ -29,7 +29,7 @@ pub struct ClusterStage;
 /// What a cluster task says of itself.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct ClusterDone {
-    /// Documents of the chunk that are not decided.
+    /// Documents of the chunk that are not decided; by components, those that the round changed.
     pub open: u64,
     /// The task that wrote the chunk's latest states.
     pub states: usize,
@@ -64,12 +64,7 @@ impl Stage for ClusterStage {
 
     /// The tasks of the rounds that are known to be needed: one more round while documents are open after the last.
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        let chunks = run.layout()?.chunks.len();
-        let mut rounds = 1;
-        while run_of(run, chunks, rounds - 1)?.is_some_and(|open| open > 0) {
-            rounds += 1;
-        }
-        Ok(rounds * chunks)
+        Ok(rounds(run)? * run.layout()?.chunks.len())
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
@@ -94,6 +89,16 @@ impl Stage for ClusterStage {
         write_states(run, rank, &states)?;
         run.mark_done(NAME, rank, &ClusterDone { open, states: rank })
     }
+}
+
+/// The rounds that are known to be needed.
+pub(super) fn rounds(run: &Run) -> Result<usize, Error> {
+    let chunks = run.layout()?.chunks.len();
+    let mut rounds = 1;
+    while run_of(run, chunks, rounds - 1)?.is_some_and(|open| open > 0) {
+        rounds += 1;
+    }
+    Ok(rounds)
 }
 
 /// Open documents after a round; None where a task of it is not done.

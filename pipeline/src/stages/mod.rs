@@ -6,7 +6,7 @@
 //! - [`against`]: only with `--against`; the match keys of earlier datasets.
 //! - [`dedup`]: one task a range of hashes; finds the documents that have an exact duplicate that stays.
 //! - Only with `--dedup minhash`: [`signatures`] (match keys), [`candidates`] (pairs that share one), [`texts`] (what is
-//!   needed to compare them), [`verify`] (pairs that are similar indeed), [`cluster`] (who stays), [`settle`] (for whom).
+//!   needed to compare them), [`verify`] (pairs that are similar indeed), [`cluster`] or [`components`] (who stays), [`settle`] (for whom).
 //! - [`losers`]: one task a chunk; the documents that go, and what for. [`groups`], [`duplicates`]: clusters, written.
 //! - [`passages`], [`repeats`], [`cut`]: only where passages are looked for; their keys, the copies that go, the rows
 //!   without them.
@@ -23,6 +23,7 @@ pub mod against;
 pub mod candidates;
 pub mod cluster;
 pub mod commit;
+pub mod components;
 pub mod cut;
 pub mod dedup;
 pub mod duplicates;
@@ -48,6 +49,8 @@ pub mod tokenize;
 pub mod verify;
 mod walk;
 pub mod write;
+
+use schemas::config::Cluster;
 
 use crate::dedup::settings::Near;
 use crate::engine::plan::Plan;
@@ -100,6 +103,9 @@ fn push_near(stages: &mut Vec<Box<dyn Stage>>, near: Near) {
     stages.push(Box::new(candidates::CandidatesStage));
     stages.push(Box::new(texts::TextsStage(near)));
     stages.push(Box::new(verify::VerifyStage(near)));
-    stages.push(Box::new(cluster::ClusterStage));
+    match near.cluster {
+        Cluster::Star => stages.push(Box::new(cluster::ClusterStage)),
+        Cluster::Component => stages.push(Box::new(components::ComponentsStage)),
+    }
     stages.push(Box::new(settle::SettleStage));
 }

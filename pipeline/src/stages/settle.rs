@@ -1,10 +1,14 @@
-//! The settle stage: one task a chunk; for each near-duplicate that goes, the kept document most similar to it.
+//! The settle stage: one task a chunk; for each near-duplicate that goes, the kept document most similar to it, or the
+//! best of its component.
 //!
 //! File: `RANK.losers`.
 
 use serde::{Deserialize, Serialize};
 
+use schemas::config::Cluster;
+
 use super::cluster::{Others, State, last_round, states_after};
+use super::components;
 use super::read::no_such_rank;
 use super::verify::edges_file;
 use crate::engine::run::Run;
@@ -39,6 +43,11 @@ impl Stage for SettleStage {
         let chunks = run.layout()?.chunks.len();
         if rank >= chunks {
             return Err(no_such_rank(NAME, rank, chunks));
+        }
+        if run.dedup.near.is_some_and(|near| near.cluster == Cluster::Component) {
+            let mut found = components::losers(run, rank)?;
+            losers::write(&run.task_file(NAME, rank, "losers"), &mut found)?;
+            return run.mark_done(NAME, rank, &SettleDone { losers: found.len() as u64 });
         }
         let edges = edges::read(&edges_file(run, rank))?;
         let round = last_round(run, rank)?;

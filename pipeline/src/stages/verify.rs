@@ -3,10 +3,12 @@
 //! The exact Jaccard similarity of the shingle sets decides, so no document is dropped for an accident of hashes. The sets
 //! of the chunk's own documents are held, as many at a time as the memory allows; for each such batch the texts laid aside
 //! for the chunk stream past once. Of a document of an earlier dataset there is the signature alone: the share of its
-//! values that agree estimates the similarity (standard error 0.036 at 0.8 with 126 values). File: `RANK.edges`.
+//! values that agree estimates the similarity (standard error 0.036 at 0.8 with 126 values). Files: `RANK.edges`; with
+//! `--cluster component` `RANK.reversed`, the same pairs addressed to the chunks of their better documents.
 
 use std::collections::HashMap;
 
+use schemas::config::Cluster;
 use serde::{Deserialize, Serialize};
 
 use super::against::Lookup;
@@ -22,8 +24,8 @@ use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
 use crate::spill::edges::{self, Edge};
-use crate::spill::losers::{Keeper, chunk_and_row};
-use crate::spill::parcels::Record;
+use crate::spill::losers::{Keeper, chunk_and_row, number};
+use crate::spill::parcels::{ParcelWriter, Record};
 
 /// Name of the stage.
 pub const NAME: &str = "verify";
@@ -57,6 +59,9 @@ impl Stage for VerifyStage {
         let task = Task { run, near: &self.0, rank, pairs: candidates::records_for(run, "pairs", rank)? };
         let mut confirmed = if self.0.verify { task.confirm()? } else { task.accept()? };
         edges::write(&edges_file(run, rank), &mut confirmed)?;
+        if self.0.cluster == Cluster::Component {
+            task.reverse(&confirmed)?;
+        }
         let done = VerifyDone { compared: task.pairs.len() as u64, confirmed: confirmed.len() as u64 };
         run.mark_done(NAME, rank, &done)
     }
@@ -84,6 +89,20 @@ impl Task<'_> {
         let first = self.pairs.partition_point(|[document, _]| *document < better);
         let pairs = self.pairs.get(first..).unwrap_or_default();
         pairs.iter().take_while(move |[document, _]| *document == better).map(|[_, worse]| chunk_and_row(*worse).1)
+    }
+
+    /// Sends the confirmed pairs to the chunks of their better documents.
+    fn reverse(&self, confirmed: &[Edge]) -> Result<(), Error> {
+        let own = self.run.layout()?.chunks.len() as u32;
+        let memory = self.run.plan.memory / 32 / self.run.threads() as u64;
+        let mut reversed = ParcelWriter::<2>::create(&self.run.task_file(NAME, self.rank, "reversed"), memory)?;
+        for edge in confirmed {
+            let better = edge.better.number;
+            if chunk_and_row(better).0 < own {
+                reversed.push(chunk_and_row(better).0, [better, number(self.rank as u32, edge.row)])?;
+            }
+        }
+        reversed.finish()
     }
 
     /// Every candidate pair, unseen.
