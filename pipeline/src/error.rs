@@ -18,6 +18,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A program that makes versions of documents does not do what it should.
+    #[error("augment.command {command:?}: {detail}")]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// What was expected and found.
+        detail: String,
+    },
     /// A file of the work folder is not what its task wrote.
     #[error("read task file {} at byte {offset}: expected {expected}, found {found}\nhint: its task will be done again on the next run", path.display())]
     TaskFile {

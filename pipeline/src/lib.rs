@@ -1,6 +1,7 @@
 //! Text corpora in, training shards out.
 
 pub mod against;
+pub mod augment;
 pub mod bpe;
 pub mod clean;
 pub mod cli;

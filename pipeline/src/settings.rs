@@ -108,8 +108,13 @@ pub fn canonical(
     config.tokenize.eos = Some(eos.to_owned());
     let clean = &mut config.clean;
     let filter = &mut config.filter;
-    let of_filter =
-        [&mut filter.block_domains, &mut filter.block_urls, &mut filter.block_keywords, &mut filter.require_keywords];
+    let of_filter = [
+        &mut filter.block_domains,
+        &mut filter.block_urls,
+        &mut filter.block_keywords,
+        &mut filter.require_keywords,
+        &mut config.augment.synonyms,
+    ];
     let of_terms = config.terms.values_mut().flat_map(|lists| lists.values_mut());
     let of_clean = clean.boilerplate.iter_mut().chain(clean.flagged_words.values_mut());
     for path in of_clean.chain(of_filter.into_iter().flatten()).chain(of_terms) {

@@ -33,6 +33,8 @@ pub struct Config {
     pub decontaminate: Decontaminate,
     /// Which documents are the same.
     pub dedup: Dedup,
+    /// Which versions are made of documents.
+    pub augment: Augment,
     /// How much there is of each kind of documents.
     pub mix: Mix,
     /// Which pieces of documents the corpus holds once.
@@ -556,6 +558,30 @@ pub enum DedupMethod {
     Exact,
     /// Those, and documents whose shingles are similar, found by their signatures.
     Minhash,
+}
+
+/// Which versions are made of the documents of the training side that stay, each marked in the column `generated_by`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// Dictionary of synonyms, a line `word<TAB>synonym<TAB>synonym`: a version with words replaced. In a dataset's copy
+    /// its sha256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synonyms: Option<String>,
+    /// Share of the words of the dictionary that are replaced.
+    pub synonym_fraction: f64,
+    /// A version with the sentences of each paragraph in another order.
+    pub shuffle_sentences: bool,
+    /// Program and arguments: it reads `{"id", "text"}` a line and writes `{"id", "text"}` a line for each, in order.
+    pub command: Vec<String>,
+    /// Seed of what is chosen.
+    pub seed: u64,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Augment { synonyms: None, synonym_fraction: 0.3, shuffle_sentences: false, command: Vec::new(), seed: 0 }
+    }
 }
 
 /// How much there is of each kind of documents: documents are left out, or repeated, by a hash of their text.

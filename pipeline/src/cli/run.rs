@@ -13,6 +13,7 @@ use super::Outcome;
 use super::dedup::{DedupArgs, describe_near, near_json};
 use super::mix::{MixArgs, print_mix};
 use super::preset::named as named_preset;
+use crate::augment::Augment;
 use crate::clean::{self, Cleaner};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::lock::{FolderLock, Sharing};
@@ -402,6 +403,7 @@ fn refuse_early(config: &Config) -> Result<(), Error> {
     Filter::plan_for(&config.filter, &config.read.text_column)?;
     Lists::from_config(&config.filter)?;
     Terms::from_config(&config.terms)?;
+    Augment::from_config(&config.augment)?;
     Sources::from_config(&config.sources)?;
     read::Options::from_config(&config.read)?;
     Measures::load(&config.measure)?;

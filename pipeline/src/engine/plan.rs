@@ -170,6 +170,13 @@ impl Plan {
         settings.near.filter(|_| self.finds_duplicates())
     }
 
+    /// Whether versions are made of documents. Of what is made from datasets they were made already.
+    pub fn is_augmented(&self) -> bool {
+        let augment = &self.config.augment;
+        self.derived.is_none()
+            && (augment.synonyms.is_some() || augment.shuffle_sentences || !augment.command.is_empty())
+    }
+
     /// How documents are mixed. What is made from datasets was mixed already.
     ///
     /// # Errors
@@ -207,7 +214,10 @@ impl Plan {
 
     /// Most often that documents occur on average, as far as weights say; a budget of tokens says nothing beforehand.
     fn copies_mean(&self) -> f64 {
-        self.config.mix.weights.values().copied().fold(1.0, f64::max)
+        let augment = &self.config.augment;
+        let made = [augment.synonyms.is_some(), augment.shuffle_sentences, !augment.command.is_empty()];
+        let versions = 1 + made.iter().filter(|made| **made).count();
+        self.config.mix.weights.values().copied().fold(1.0, f64::max) * versions as f64
     }
 
     /// Checks that an input is still what was planned.

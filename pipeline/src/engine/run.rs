@@ -10,6 +10,7 @@ use super::interrupt::Interrupt;
 use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
 use super::{execute, marker, memory};
+use crate::augment::Augment;
 use crate::clean::Cleaner;
 use crate::decontaminate::Decontaminator;
 use crate::dedup::passages;
@@ -58,6 +59,8 @@ pub struct Run {
     pub decontaminator: Decontaminator,
     /// How duplicates are found, and which stays.
     pub dedup: Settings,
+    /// Which versions are made of documents.
+    pub augment: Augment,
     /// How often each document occurs.
     pub mix: Mix,
     /// Memory left for tasks: the limit less what the process held before them.
@@ -104,6 +107,11 @@ impl Run {
         let decontaminator = Decontaminator::load(&plan.benchmarks, ngram, plan.memory)?;
         Ok(Run {
             mix: plan.mix()?,
+            augment: if plan.derived.is_some() {
+                Augment::default()
+            } else {
+                Augment::from_config(&plan.config.augment)?
+            },
             work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
             passages: plan.passages(),
             plan,

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use schemas::columns::{COLUMNS_MAX, Column, Kinds, dataset_name};
+use schemas::columns::{COLUMNS_MAX, Column, ColumnType, Kinds, dataset_name};
 use schemas::ledger::Ledger;
 use serde::{Deserialize, Serialize};
 
 use super::cut;
 use super::read::{self, ReadDone};
+use crate::augment::{GENERATED_BY, GENERATED_BY_FIELD};
 use crate::derive::Derived;
 use crate::engine::run::Run;
 use crate::error::Error;
@@ -90,6 +91,9 @@ impl Layout {
         }
         layout.input_hashes = digests.iter().map(|blocks| shards::blockhash::combine(blocks)).collect();
         (layout.columns, layout.extra) = union.columns();
+        if run.augment.is_on() {
+            mark_generated(&mut layout.columns);
+        }
         Ok(layout)
     }
 
@@ -121,6 +125,15 @@ impl Layout {
         layout.columns = union.into_seen().into_iter().map(column).collect();
         Ok(layout)
     }
+}
+
+/// Adds the column that says how a document was made; a source column so called gives way.
+fn mark_generated(columns: &mut Vec<Column>) {
+    for column in columns.iter_mut().filter(|column| column.name == GENERATED_BY) {
+        column.name = format!("source_{GENERATED_BY}");
+    }
+    let (source_name, name) = (GENERATED_BY_FIELD.to_owned(), GENERATED_BY.to_owned());
+    columns.push(Column { source_name, name, column_type: ColumnType::String });
 }
 
 /// Names and kinds over all parts, in order of first appearance.

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use schemas::rule::{RULE_SUBSET, STAGE_MIX};
 use serde::{Deserialize, Serialize};
 
-use super::layout::Chunk;
+use super::augment::{self, Unit};
 use super::read::no_such_rank;
 use super::tokenize::{self, FrameMeta, TokenizeDone};
 use crate::engine::marker;
@@ -58,8 +58,10 @@ pub struct BudgetDone {
 pub struct MixDone {
     /// Documents that go, by rule.
     pub dropped: BTreeMap<String, u64>,
-    /// Documents beyond the first of each text line.
+    /// Documents beyond the first of each line.
     pub repeated: u64,
+    /// Documents that are written.
+    pub written: u64,
     /// Documents and tokens by value, of those that came here and are in the subset.
     pub before: Shares,
     /// The same of what is written.
@@ -117,9 +119,9 @@ impl Stage for BudgetStage {
 
     fn execute(&self, run: &Run, _rank: usize) -> Result<(), Error> {
         let mut tokens = vec![vec![0; RANGES]; run.mix.groups.len()];
-        for chunk in 0..run.layout()?.chunks.len() {
+        for unit in 0..augment::units(run)? {
             run.interrupt.check()?;
-            histogram::add_file(&run.task_file(tokenize::NAME, chunk, "histogram"), &mut tokens)?;
+            histogram::add_file(&run.task_file(tokenize::NAME, unit, "histogram"), &mut tokens)?;
         }
         let found: Vec<u64> = tokens.iter().map(|ranges| ranges.iter().sum()).collect();
         let (cuts, wanted) = (run.mix.cuts_of_tokens(&tokens)?, run.mix.wanted(&found)?);
@@ -133,14 +135,13 @@ impl Stage for MixStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        Ok(run.layout()?.chunks.len())
+        augment::units(run)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let chunks = &run.layout()?.chunks;
-        let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
+        let Some(unit) = augment::unit(run, rank)? else { return Err(no_such_rank(NAME, rank, augment::units(run)?)) };
         let task = Task { run, rank, mix: &run.mix, cuts: run.cuts()?, passes: passes(run)? };
-        let done = task.execute(chunk)?;
+        let done = task.execute(&unit)?;
         run.progress.counts.dropped.fetch_add(done.dropped.values().sum(), Ordering::Relaxed);
         run.mark_done(NAME, rank, &done)
     }
@@ -169,10 +170,10 @@ struct OpenWalk {
 }
 
 impl Task<'_> {
-    fn execute(&self, chunk: &Chunk) -> Result<MixDone, Error> {
+    fn execute(&self, unit: &Unit) -> Result<MixDone, Error> {
         let dtype = self.run.plan.config.tokenize.dtype;
         let tokenized: TokenizeDone = self.run.marker(tokenize::NAME, self.rank)?;
-        let mut rows = FrameReader::open(&chunk.rows_file(self.run, self.rank))?;
+        let mut rows = FrameReader::open(&unit.rows)?;
         let mut tokens = FrameReader::open(&self.run.task_file(tokenize::NAME, self.rank, "tokens"))?;
         let mut rejects = FrameWriter::create(&self.run.task_file(NAME, self.rank, "rejects"))?;
         let mut walks: Vec<Option<OpenWalk>> = (0..walks(self.run)?).map(|_| None).collect();
@@ -184,7 +185,10 @@ impl Task<'_> {
             let payload = tokens.next_frame()?;
             let ids = payload.and_then(|ids| TokenBlock::decode(ids, dtype)).ok_or_else(|| tokens.undecodable())?;
             let fates = self.fates(&block, &ids, &mut done);
-            rejects.push(&reject_rows(&block, &fates))?;
+            // A version that is left out is no line that is lost.
+            if !unit.generated {
+                rejects.push(&reject_rows(&block, &fates))?;
+            }
             for (number, walk) in walks.iter_mut().enumerate() {
                 self.write_walk((number, walk), &meta, &ids, &fates)?;
             }
@@ -194,6 +198,9 @@ impl Task<'_> {
             let Some(walk) = walk else { continue };
             walk.tokens.finish()?;
             marker::write(&self.run.task_file(NAME, self.rank, &format!("{number:04}.frames")), &walk.frames)?;
+        }
+        if unit.generated {
+            done.dropped.clear();
         }
         Ok(done)
     }
@@ -245,6 +252,7 @@ impl Task<'_> {
             }
             Fate::In(first, last) => {
                 done.repeated += (last - first - 1) as u64;
+                done.written += (last - first) as u64;
                 if self.mix.by.is_some() {
                     done.before.push(Some(value), tokens);
                     (*first..*last).for_each(|_| done.after.push(Some(value), tokens));

@@ -11,6 +11,7 @@
 //! - [`passages`], [`repeats`], [`cut`]: only where passages are looked for; their keys, the copies that go, the rows
 //!   without them.
 //! - [`keys`]: the match keys of what is kept, for a later run.
+//! - [`augment`]: only where versions of documents are made; rows of their own.
 //! - [`tokenize`]: one task a chunk; ids of the kept documents.
 //! - [`mix`]: only where documents are mixed or a subset is written; how often each document occurs.
 //! - [`shuffle`]: only with `--shuffle`; documents in the order of a hash. [`source`]: what the next two walk.
@@ -20,6 +21,7 @@
 //! - [`commit`]: copies, checks the ledger, writes the manifest last.
 
 pub mod against;
+pub mod augment;
 pub mod candidates;
 pub mod cluster;
 pub mod commit;
@@ -80,6 +82,9 @@ pub fn chain(plan: &Plan) -> Vec<Box<dyn Stage>> {
     }
     if plan.keeps_keys() {
         stages.push(Box::new(keys::KeysStage));
+    }
+    if plan.is_augmented() {
+        stages.push(Box::new(augment::AugmentStage));
     }
     stages.push(Box::new(tokenize::TokenizeStage));
     if plan.is_mixed() {

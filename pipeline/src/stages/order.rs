@@ -10,6 +10,7 @@ use schemas::manifest::{DocumentCounts, Split};
 use schemas::rule::{RULE_EMPTY, RULE_EXACT, RULE_NEAR, STAGE_CLEAN, STAGE_DEDUP, STAGE_MIX};
 use serde::{Deserialize, Serialize};
 
+use super::augment;
 use super::mix::{self, MixDone};
 use super::source::{self, Source};
 use super::tokenize::{self, TokenizeDone};
@@ -121,8 +122,18 @@ impl Stage for OrderStage {
             repeated += mixed.repeated;
             rejects.chunk(index, u64::from(chunk.rejects) + done.duplicates + done.emptied + dropped);
         }
+        let mut generated = 0;
+        for index in layout.chunks.len()..augment::units(run)? {
+            generated += match run.mix.is_on() {
+                true => run.marker::<MixDone>(mix::NAME, index)?.written,
+                false => {
+                    let done: TokenizeDone = run.marker(tokenize::NAME, index)?;
+                    done.frames.iter().flat_map(|frame| frame.sides).map(|side| side.documents).sum()
+                }
+            };
+        }
         let kept = ledger.kept;
-        let documents = DocumentCounts { total: kept + repeated, kept, repeated, generated: 0 };
+        let documents = DocumentCounts { total: kept + repeated + generated, kept, repeated, generated };
         refuse_too_many_invalid(run, &ledger)?;
         let shards: Vec<ShardPlan> = fills.into_iter().flat_map(Fill::finish).collect();
         check(&ledger, &documents, &shards, rejects.rows)?;

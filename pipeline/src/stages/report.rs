@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::augment;
 use super::cut::{self, CutDone};
 use super::mix::{self, BudgetDone, MixDone};
 use super::read::{self, ReadDone};
@@ -45,7 +46,7 @@ pub fn gather(run: &Run, shards: usize, reject_files: usize) -> Result<Gathered,
 fn mixture(run: &Run) -> Result<Option<Mixture>, Error> {
     let Some(by) = &run.mix.by else { return Ok(None) };
     let (mut before, mut after) = (Shares::default(), Shares::default());
-    for rank in 0..run.layout()?.chunks.len() {
+    for rank in 0..augment::units(run)? {
         let done: MixDone = run.marker(mix::NAME, rank)?;
         before.merge(&done.before);
         after.merge(&done.after);

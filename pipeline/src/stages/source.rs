@@ -1,12 +1,12 @@
 //! What the order and write stages walk: frames of rows with their frames of tokens, in the order of the dataset.
 //!
-//! In input order a source is a chunk and what the tokenize stage made of it, or, where documents are mixed, one of the
+//! In input order a source is a chunk (or what was made of one) and what the tokenize stage made of it, or, where documents are mixed, one of the
 //! walks over a chunk ([`super::mix`]); with `--shuffle` it is a bucket of those.
 
 use std::path::PathBuf;
 
 use super::tokenize::{self, TokenizeDone};
-use super::{mix, shuffle};
+use super::{augment, mix, shuffle};
 use crate::engine::run::Run;
 use crate::error::Error;
 
@@ -42,7 +42,7 @@ pub fn count(run: &Run) -> Result<usize, Error> {
 /// # Errors
 /// Where a marker cannot be read.
 pub fn count_in_order(run: &Run) -> Result<usize, Error> {
-    Ok(run.layout()?.chunks.len() * mix::walks(run)?)
+    Ok(augment::units(run)? * mix::walks(run)?)
 }
 
 /// A source; None beyond the last.
@@ -72,19 +72,26 @@ pub fn open(run: &Run, index: usize) -> Result<Option<Source>, Error> {
 /// Where a marker cannot be read.
 pub fn open_in_order(run: &Run, index: usize) -> Result<Option<Source>, Error> {
     let layout = run.layout()?;
-    let chunks = layout.chunks.len();
-    let (Some(walk), Some(number)) = (index.checked_div(chunks), index.checked_rem(chunks)) else { return Ok(None) };
-    let Some(chunk) = layout.chunks.get(number) else { return Ok(None) };
+    let units = augment::units(run)?;
+    let (Some(walk), Some(number)) = (index.checked_div(units), index.checked_rem(units)) else { return Ok(None) };
+    let Some(unit) = augment::unit(run, number)? else { return Ok(None) };
     if walk >= mix::walks(run)? {
         return Ok(None);
     }
-    let line_base = layout.line_bases.get(chunk.part as usize).copied().unwrap_or_default();
-    let rows = chunk.rows_file(run, number);
+    let line_base = layout.line_bases.get(unit.chunk.part as usize).copied().unwrap_or_default();
+    let rows = unit.rows;
     if !run.mix.is_on() {
         let (tokens, done) = (run.task_file(tokenize::NAME, number, "tokens"), run.marker(tokenize::NAME, number)?);
         return Ok(Some(Source { rows, tokens, line_base, copy: 0, step: 0, done }));
     }
     let passes = mix::passes(run)?;
     let (tokens, done) = mix::walk_of(run, walk, number)?;
-    Ok(Some(Source { rows, tokens, line_base, copy: (walk % passes) as u32, step: walk / passes, done }))
+    Ok(Some(Source {
+        rows,
+        tokens,
+        line_base,
+        copy: (walk % passes * (1 + run.augment.steps.len())) as u32,
+        step: walk / passes,
+        done,
+    }))
 }

@@ -10,6 +10,7 @@ use schemas::rule::{RULE_EMPTY, STAGE_CLEAN, STAGE_DEDUP};
 use serde::{Deserialize, Serialize};
 
 use super::against::{self, Lookup};
+use super::augment;
 use super::duplicates::rule;
 use super::losers::losers_of;
 use super::mix::group_value;
@@ -84,15 +85,13 @@ impl Stage for TokenizeStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        Ok(run.layout()?.chunks.len())
+        augment::units(run)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let chunks = &run.layout()?.chunks;
-        let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
-        let losers = losers_of(run, rank)?;
-        let mut frames =
-            Frames { reader: FrameReader::open(&chunk.rows_file(run, rank))?, losers: &losers, next_row: 0, offset: 0 };
+        let Some(unit) = augment::unit(run, rank)? else { return Err(no_such_rank(NAME, rank, augment::units(run)?)) };
+        let losers = if unit.generated { Vec::new() } else { losers_of(run, rank)? };
+        let mut frames = Frames { reader: FrameReader::open(&unit.rows)?, losers: &losers, next_row: 0, offset: 0 };
         let mut tokens = FrameWriter::create(&run.task_file(NAME, rank, "tokens"))?;
         let mut rejects = FrameWriter::create(&run.task_file(NAME, rank, "rejects"))?;
         let mut done = TokenizeDone::default();
