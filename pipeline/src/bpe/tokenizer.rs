@@ -6,7 +6,7 @@ use super::added::{Matcher, Part};
 use super::classes::{Classes, classes};
 use super::memo::{AHEAD, Memo, Piece};
 use super::model::Model;
-use super::split::{Known, Scanner};
+use super::split::{Known, PIECES_MAX, Scanner, next_pieces};
 
 /// A tokenizer that encodes on any number of threads, each with its own [`Memo`].
 pub struct Tokenizer {
@@ -165,17 +165,17 @@ impl Tokenizer {
     #[inline(never)]
     fn encode_scanned(&self, text: &[u8], mut scanner: impl Scanner, memo: &mut Memo, out: &mut Vec<u32>) {
         let classes: &Classes = classes();
-        let (mut start, mut ahead) = (0, [Piece::default(); AHEAD]);
+        let (mut start, mut ahead) = (0, [Piece::default(); AHEAD + PIECES_MAX]);
         while start < text.len() {
-            let mut found = 0;
-            for piece in &mut ahead {
-                if start >= text.len() {
-                    break;
-                }
-                let end = scanner.end(classes, text, start);
-                *piece = Piece::new(text, start, end);
-                memo.prefetch(*piece);
-                (start, found) = (end, found + 1);
+            let (mut found, mut begin) = (0, start);
+            while found < AHEAD && start < text.len() {
+                start = next_pieces(&mut scanner, classes, text, start, |end| {
+                    if let Some(piece) = ahead.get_mut(found) {
+                        *piece = Piece::new(text, begin, end);
+                        memo.prefetch(*piece);
+                    }
+                    (begin, found) = (end, found + 1);
+                });
             }
             for piece in ahead.iter().take(found) {
                 self.model.encode_piece(text, *piece, memo, out);

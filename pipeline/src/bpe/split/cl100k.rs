@@ -2,6 +2,7 @@
 //! `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`.
 
 use super::super::classes::{Classes, LETTER, MARK, NUMBER, OTHER, SIGN};
+use super::ascii::{Masks, WINDOW, before, begins, behind, contractions};
 use super::space::Run;
 use super::{Scanner, contraction_any_case, is_space, newlines, run_of_at_most};
 
@@ -42,9 +43,59 @@ impl Scanner for Cl100k {
         }
         self.signs(classes, text, start)
     }
+
+    #[inline(always)]
+    fn starts(&self, window: &[u8; WINDOW]) -> u64 {
+        let masks = Masks::of(window);
+        let (letter, sign, space, newline) = (masks.letter, masks.sign(), masks.space, masks.newline);
+        // A single sign that no space is before joins the letters behind it, as does white space but for newlines.
+        let single = begins(sign) & !behind(masks.blank) & before(!sign);
+        let letters = begins(letter) & !behind(single | space & !newline);
+        let starts = letters | self.numbers(masks.number) | begins(sign) & !behind(masks.blank) | spaces(&masks);
+        contractions(starts, &masks, |at| contraction_any_case(window, at)) & masks.decided() & !masks.open_space() & !1
+    }
+}
+
+/// Where white space begins a piece: newlines directly behind signs belong to them; then all up to the last newline is
+/// one piece, and what is behind it one but for its last character.
+#[inline(always)]
+fn spaces(masks: &Masks) -> u64 {
+    let Masks { space, newline, .. } = *masks;
+    let other = space & !newline;
+    // Adding to a run of newlines carries through it.
+    let first = newline & behind(masks.sign());
+    let taken = newline & !newline.wrapping_add(first) & (newline ^ newline.wrapping_add(first));
+    let left = space & !taken;
+    let mut starts = begins(left) | other & !before(space);
+    let mut broken = other & behind(newline & left);
+    while broken != 0 {
+        let at = broken & broken.wrapping_neg();
+        broken ^= at;
+        // The bits of this run from here on: up to where adding stops carrying.
+        let rest = space & !space.wrapping_add(at) & !(at - 1);
+        if rest & newline == 0 {
+            starts |= at;
+        }
+    }
+    starts
 }
 
 impl Cl100k {
+    /// Where numbers begin pieces: each run, and every few digits within it.
+    #[inline(always)]
+    fn numbers(self, number: u64) -> u64 {
+        if self.digits_max == 1 {
+            return number;
+        }
+        let long = number & (number << 1) & (number << 2) & (number << 3);
+        let (mut starts, mut more) = (begins(number), begins(number));
+        while more != 0 {
+            more = (more << 3) & long;
+            starts |= more;
+        }
+        starts
+    }
+
     /// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
     #[inline(always)]
     fn signs(self, classes: &Classes, text: &[u8], start: usize) -> usize {

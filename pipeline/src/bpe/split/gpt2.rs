@@ -1,6 +1,7 @@
 //! GPT-2's words: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
 
 use super::super::classes::{Classes, LETTER, MARK, NUMBER, OTHER, SIGN};
+use super::ascii::{Masks, WINDOW, before, begins, behind, contractions};
 use super::space::Run;
 use super::{Scanner, contraction, is_space};
 
@@ -32,5 +33,14 @@ impl Scanner for Gpt2 {
             return Run::at(classes, text, start).before_word(text, start);
         }
         classes.run(text, from + length, SIGN | MARK | OTHER)
+    }
+
+    #[inline(always)]
+    fn starts(&self, window: &[u8; WINDOW]) -> u64 {
+        let masks = Masks::of(window);
+        let (letter, number, sign, space) = (masks.letter, masks.number, masks.sign(), masks.space);
+        let runs = (begins(letter) | begins(number) | begins(sign)) & !behind(masks.blank);
+        let starts = runs | begins(space) | space & !before(space);
+        contractions(starts, &masks, |at| contraction(window, at)) & masks.decided() & !1
     }
 }

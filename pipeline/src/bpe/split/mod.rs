@@ -4,6 +4,7 @@
 //! piece begins to where it ends. Which expression has which scanner is in [`known`]; each is compared with Hugging
 //! Face's regex engine by tests.
 
+mod ascii;
 mod cl100k;
 mod deepseek;
 mod digits;
@@ -12,6 +13,7 @@ mod known;
 mod o200k;
 mod space;
 
+pub use ascii::WINDOW;
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
 pub use digits::Digits;
@@ -28,6 +30,42 @@ pub trait Scanner {
     /// The end of the piece that begins at `start`, which is below the length of the text. The result is larger than
     /// `start`. `text` is valid UTF-8 and `start` the beginning of a character.
     fn end(&mut self, classes: &Classes, text: &[u8], start: usize) -> usize;
+
+    /// The positions at which pieces begin in a window that begins with a piece, as bits: of those that are decided by
+    /// the window, and without the first.
+    #[inline(always)]
+    fn starts(&self, _window: &[u8; WINDOW]) -> u64 {
+        0
+    }
+}
+
+/// Most pieces that [`next_pieces`] finds at once.
+pub const PIECES_MAX: usize = WINDOW;
+
+/// Finds one or more pieces from `start` on and calls `each` with the end of each. Returns the last end.
+#[inline(always)]
+pub fn next_pieces(
+    scanner: &mut impl Scanner,
+    classes: &Classes,
+    text: &[u8],
+    start: usize,
+    mut each: impl FnMut(usize),
+) -> usize {
+    let window = text.get(start..).and_then(|rest| rest.first_chunk::<WINDOW>());
+    let window = window.filter(|window| window.first_chunk::<8>().is_some_and(|first| first.is_ascii()));
+    let mut starts = window.map_or(0, |window| scanner.starts(window));
+    if starts == 0 {
+        let end = scanner.end(classes, text, start);
+        each(end);
+        return end;
+    }
+    let mut end = start;
+    while starts != 0 {
+        end = start + starts.trailing_zeros() as usize;
+        starts &= starts - 1;
+        each(end);
+    }
+    end
 }
 
 /// The end of a contraction's letters ('s, 't, 're, 've, 'm, 'll, 'd) behind an apostrophe at `start`.

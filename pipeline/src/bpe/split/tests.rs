@@ -30,13 +30,19 @@ fn scanner_ends(known: Known, text: &str) -> Vec<usize> {
     }
 }
 
-fn ends(mut scanner: impl Scanner, text: &str) -> Vec<usize> {
+fn ends(mut scanner: impl Scanner + Copy, text: &str) -> Vec<usize> {
+    let mut again = scanner;
     let mut ends: Vec<usize> = Vec::new();
     while let start = ends.last().copied().unwrap_or(0)
         && start < text.len()
     {
         ends.push(scanner.end(classes(), text.as_bytes(), start));
     }
+    let (mut at_once, mut start) = (Vec::new(), 0);
+    while start < text.len() {
+        start = next_pieces(&mut again, classes(), text.as_bytes(), start, |end| at_once.push(end));
+    }
+    assert_eq!(at_once, ends, "found at once and one by one: {text:?}");
     ends
 }
 
@@ -74,4 +80,17 @@ fn scanners_split_around_a_sample_of_all_code_points_as_the_engine_does() {
 #[test]
 fn a_contraction_with_a_long_s_is_one() {
     assert_all_agree(["it'\u{17f} I'\u{17f}x 'S'LL'Ve'rE'D'T'M'l".to_owned()].into_iter());
+}
+
+#[test]
+fn scanners_split_ascii_of_every_kind_as_the_engine_does() {
+    const PIECES: [&str; 24] = [
+        "a", "Word", "sing", " ", "  ", "\t", "\n", "\r\n", "\n\n", "1", "22", "333", "4444", "!", "...", "(", "'",
+        "'s", "'LL", "'re", "'x", "''", "\u{e9}", "\u{4e2d}",
+    ];
+    assert_all_agree((0..4_000).map(|seed| {
+        let mut random = Random::new(seed);
+        let kinds = if seed % 3 == 0 { PIECES.len() } else { PIECES.len() - 2 };
+        (0..120).map(|_| PIECES[random.below(kinds)]).collect::<String>()
+    }));
 }
