@@ -12,7 +12,7 @@ use super::shares::Shares;
 use super::sketch::Sketch;
 
 /// Columns of places and contents, which have no distribution worth looking at.
-const LEFT_OUT: [&str; 14] = [
+const LEFT_OUT: [&str; 15] = [
     "doc_id",
     "text",
     "id",
@@ -27,6 +27,8 @@ const LEFT_OUT: [&str; 14] = [
     "rule",
     "value",
     "raw",
+    // What `rejects/`, which has a column of that name, calls the measured one.
+    "source_n_chars",
 ];
 /// Number of tokens of a document.
 pub const N_TOKENS: &str = "n_tokens";
