@@ -13,6 +13,7 @@ pub mod error;
 pub mod export;
 pub mod filter;
 pub mod launch;
+pub mod lm;
 pub mod look;
 pub mod measure;
 pub mod mix;

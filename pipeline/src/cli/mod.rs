@@ -17,6 +17,7 @@ mod say;
 
 mod check;
 mod clean;
+mod corpus;
 mod dedup;
 mod derive;
 mod diff;
@@ -24,6 +25,7 @@ mod explain;
 mod export;
 mod inspect;
 mod launch;
+mod lm;
 mod merge;
 mod mix;
 mod plan;
@@ -115,6 +117,8 @@ enum Command {
     Clean(clean::Args),
     /// Train or look into tokenizers
     Tokenizer(tokenizer::Args),
+    /// Train n-gram language models
+    Lm(lm::Args),
     /// Print the JSON Schema of manifest or config
     Schema(schema::Args),
 }
@@ -142,6 +146,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Retokenize(args) => retokenize::run(args),
         Command::Clean(args) => clean::run(args),
         Command::Tokenizer(args) => tokenizer::run(args),
+        Command::Lm(args) => lm::run(args),
         Command::Schema(args) => schema::run(args),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use schemas::config::{Config, Encoding, Nulls, TextFiles};
+use schemas::config::{Config, Encoding, Nulls, TextFiles, Words};
 use schemas::dtype::Dtype;
 use schemas::manifest::{MANIFEST_FILE, Manifest};
 use schemas::measure::QualityColumn;
@@ -115,6 +115,12 @@ struct MeasureArgs {
     /// Quality columns to compute where the source has none, or groups of them: basic, gopher, fineweb, c4, language
     #[arg(long, value_name = "COLS", value_delimiter = ',')]
     measure: Vec<String>,
+    /// Language model of the column perplexity: ARPA, KenLM binary, or what `pipeline lm train` made
+    #[arg(long, value_name = "LM")]
+    perplexity_model: Option<String>,
+    /// What a word is for perplexity, as when the model was trained [default: whitespace]
+    #[arg(long, value_name = "WORDS", value_parser = ["whitespace", "punctuation", "characters"])]
+    perplexity_words: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -267,6 +273,10 @@ impl Args {
             })?;
             columns.extend(named);
         }
+        let measure = &self.measure;
+        set(&mut config.measure.perplexity_words, named::<Words>(measure.perplexity_words.as_ref()));
+        config.measure.perplexity_model = measure.perplexity_model.clone().or(config.measure.perplexity_model.take());
+        let columns = &mut config.measure.columns;
         let mut seen = std::collections::HashSet::new();
         columns.retain(|column| seen.insert(*column));
         Ok(())

@@ -4,13 +4,13 @@
 //! spaces, and the search goes on behind it; the most frequent n-gram is the first of its frequency, and counts even
 //! if it occurs once; an empty line at both ends of a text is a duplicate line.
 
-use schemas::config::Words;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::classes::{Classes, LETTER, PUNCTUATION};
 use super::grams::{Grams, mix};
 use super::lines::{between_line_feeds, python_lines};
-use super::words::{each_word, strip};
+use super::splitter::Splitter;
+use super::words::strip;
 
 const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
 
@@ -108,14 +108,14 @@ pub(super) fn duplicates<'a>(elements: impl Iterator<Item = &'a str>, count: usi
 
 impl GopherScratch {
     /// Splits a text into words and computes the quality statistics.
-    pub fn quality(&mut self, text: &str, how: Words, classes: &Classes) -> Quality {
+    pub fn quality(&mut self, text: &str, how: &Splitter, classes: &Classes) -> Quality {
         self.words.clear();
         self.sums.clear();
         self.inverses.clear();
         let mut seen = [false; STOP_WORDS.len()];
         let (mut solid, mut solid_chars, mut alpha) = (0, 0, 0);
         let (mut sum, mut power, mut inverse_power) = (0_u64, 1_u64, 1_u64);
-        each_word(text, how, classes, &mut |word| {
+        how.each_word(text, &mut |word| {
             self.sums.push(sum);
             self.inverses.push(inverse_power);
             for byte in word.bytes() {
@@ -282,7 +282,7 @@ mod tests {
         fn ngram_shares_are_those_of_the_definition(text in "[ab中]{0,3}( [ab中]{1,2}){0,60}") {
             let mut scratch = GopherScratch::default();
             let mut grams = Grams::default();
-            scratch.quality(&text, Words::Whitespace, classes());
+            scratch.quality(&text, &Splitter::default(), classes());
             let found = scratch.repetition(&text, classes(), &mut grams);
             let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(found.top, TOP_NGRAMS.map(|n| brute_top(&words, n)));
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn quality_counts_what_the_paper_names() {
         let text = "- the end ...\n• of # and …\nplain words";
-        let quality = GopherScratch::default().quality(text, Words::Whitespace, classes());
+        let quality = GopherScratch::default().quality(text, &Splitter::default(), classes());
         assert_eq!((quality.words, quality.all_words, quality.stop_words), (7, 11, 3));
         assert_eq!((quality.bullet_lines, quality.ellipsis_lines), (2.0 / 3.0, 2.0 / 3.0));
         assert_eq!((quality.hash_ratio, quality.ellipsis_ratio), (1.0 / 11.0, 2.0 / 11.0));
@@ -309,7 +309,7 @@ mod tests {
     fn a_gram_that_joins_to_the_same_text_occurred_before() {
         // "a bc" and "ab c" are different words and the same text.
         let mut scratch = GopherScratch::default();
-        scratch.quality("a bc d e f x ab c d e f", Words::Whitespace, classes());
+        scratch.quality("a bc d e f x ab c d e f", &Splitter::default(), classes());
         assert_eq!(scratch.dup(5, &mut Grams::default()), 6);
     }
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use schemas::columns::Kind;
-use schemas::config::{Config, Measure, SpecialCharacters, Words};
+use schemas::config::{Config, Measure, SpecialCharacters};
 use schemas::measure::QualityColumn;
 use shards::commit::sha256_hex;
 
 use super::Error;
 use super::language::Detector;
 use super::perplexity::LanguageModel;
+use super::splitter::Splitter;
 use super::text::{Families, Scratch, Value, measure};
 use super::word_statistics::FlaggedWords;
 use crate::record::{Document, FieldValue, Records, Span};
@@ -19,13 +20,13 @@ use crate::record::{Document, FieldValue, Records, Span};
 /// What the measures look up.
 #[derive(Debug, Default)]
 pub(super) struct Options {
-    pub words: Words,
-    pub gopher_words: Words,
+    pub words: Splitter,
+    pub gopher_words: Splitter,
     pub special: SpecialCharacters,
     pub flagged: FlaggedWords,
     pub detector: Detector,
     pub language_model: Option<LanguageModel>,
-    pub perplexity_words: Words,
+    pub perplexity_words: Splitter,
 }
 
 /// Columns to be computed, with the lists and models they need.
@@ -49,13 +50,13 @@ impl Measures {
     pub fn load(config: &Measure) -> Result<Measures, Error> {
         let mut canonical = config.clone();
         let mut options = Options {
-            words: config.words,
-            gopher_words: config.gopher_words,
+            words: Splitter::load(config.words),
+            gopher_words: Splitter::load(config.gopher_words),
             special: config.special_characters,
             flagged: FlaggedWords::default(),
             detector: Detector::default(),
             language_model: None,
-            perplexity_words: config.perplexity_words,
+            perplexity_words: Splitter::load(config.perplexity_words),
         };
         if config.columns.contains(&QualityColumn::FlaggedWordsRatio) {
             let path = config.flagged_words.as_deref();

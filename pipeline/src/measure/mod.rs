@@ -29,6 +29,7 @@ mod lines;
 mod measures;
 mod model_file;
 mod perplexity;
+mod splitter;
 mod tables;
 mod text;
 mod word_statistics;
@@ -36,3 +37,5 @@ mod words;
 
 pub use error::Error;
 pub use measures::Measures;
+pub(crate) use perplexity::word_hash;
+pub use splitter::Splitter;

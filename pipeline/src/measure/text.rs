@@ -122,11 +122,11 @@ pub(super) fn measure<'a>(
     }
     if families.words {
         let flagged = families.flagged.then_some(&options.flagged);
-        let options = WordOptions { how: options.words, classes, repetition: families.word_repetition, flagged };
+        let options = WordOptions { how: &options.words, classes, repetition: families.word_repetition, flagged };
         found.words = word_statistics::measure(text, options, words, grams, frequencies);
     }
     if families.gopher_words {
-        found.quality = gopher.quality(text, options.gopher_words, classes);
+        found.quality = gopher.quality(text, &options.gopher_words, classes);
     }
     if families.gopher_repetition {
         found.repetition = gopher.repetition(text, classes, grams);
@@ -141,7 +141,7 @@ pub(super) fn measure<'a>(
         found.language = options.detector.detect(text, fasttext);
     }
     if let Some(model) = options.language_model.as_ref().filter(|_| families.perplexity) {
-        found.perplexity = model.perplexity(text, options.perplexity_words, classes);
+        found.perplexity = model.perplexity(text, &options.perplexity_words, classes);
     }
     grams.shrink();
     gopher.shrink();

@@ -4,12 +4,12 @@
 
 use std::collections::HashSet;
 
-use schemas::config::Words;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::classes::{CASED, Classes, SPECIAL};
 use super::grams::{Frequencies, Grams, Rolling};
-use super::words::{each_word, strip_class};
+use super::splitter::Splitter;
+use super::words::strip_class;
 
 /// Words of a gram.
 const N: usize = 10;
@@ -45,7 +45,7 @@ pub(super) struct WordScratch {
 /// Which of the measures are asked for, and how.
 #[derive(Clone, Copy)]
 pub(super) struct WordOptions<'a> {
-    pub how: Words,
+    pub how: &'a Splitter,
     pub classes: &'a Classes,
     pub repetition: bool,
     pub flagged: Option<&'a FlaggedWords>,
@@ -64,7 +64,7 @@ pub(super) fn measure(
     hashes.clear();
     pair.clear();
     let (mut words, mut refined_words, mut found, mut looked_up) = (0_u64, 0_u64, 0_u64, 0_u64);
-    each_word(text, options.how, classes, &mut |word| {
+    options.how.each_word(text, &mut |word| {
         let stripped = strip_class(word, SPECIAL, classes);
         words += u64::from(!stripped.is_empty());
         let refined = refine(word, stripped, classes, lower);
@@ -127,7 +127,7 @@ mod tests {
     fn of(text: &str, list: &[&str], pairs: bool) -> WordStatistics {
         let flagged = FlaggedWords { words: list.iter().map(|word| Box::from(*word)).collect(), pairs };
         let classes = Classes::get(SpecialCharacters::Compatible);
-        let options = WordOptions { how: Words::Whitespace, classes, repetition: true, flagged: Some(&flagged) };
+        let options = WordOptions { how: &Splitter::default(), classes, repetition: true, flagged: Some(&flagged) };
         measure(text, options, &mut WordScratch::default(), &mut Grams::default(), &mut Frequencies::default())
     }
 

@@ -11,8 +11,8 @@ use schemas::config::Tokenize;
 use schemas::dtype::Dtype;
 use serde_json::{Value, json};
 
-use super::{open_corpus, pool, print_line, progress_bar};
 use crate::cli::Outcome;
+use crate::cli::corpus::{open_corpus, pool, print_line, progress_bar};
 use crate::record::{Document, Records};
 use crate::tokenize::Encoder;
 

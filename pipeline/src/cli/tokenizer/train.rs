@@ -8,8 +8,8 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 use serde_json::json;
 use shards::commit::write_atomic;
 
-use super::{bar, open_corpus, pool, print_line, progress_bar};
 use crate::cli::Outcome;
+use crate::cli::corpus::{bar, open_corpus, pool, print_line, progress_bar};
 use crate::engine::memory::resident_bytes;
 use crate::settings::parse_bytes;
 use crate::tokenize::corpus::Corpus;

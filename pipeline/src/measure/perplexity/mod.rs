@@ -9,12 +9,11 @@ mod kenlm;
 
 use std::path::Path;
 
-use schemas::config::Words;
-
 use super::Error;
 use super::classes::Classes;
 use super::lines::python_lines;
-use super::words::{each_word, pieces};
+use super::splitter::Splitter;
+use super::words::pieces;
 
 /// What a model can tell of an n-gram.
 trait Tables: std::fmt::Debug + Send + Sync {
@@ -49,10 +48,12 @@ impl LanguageModel {
     }
 
     /// The perplexity of a text; 0 where it has no line.
-    pub fn perplexity(&self, text: &str, how: Words, classes: &Classes) -> f64 {
-        let mut words = Vec::new();
-        each_word(text, how, classes, &mut |word| words.push(word));
-        let joined = words.join(" ");
+    pub fn perplexity(&self, text: &str, how: &Splitter, classes: &Classes) -> f64 {
+        let mut joined = String::new();
+        how.each_word(text, &mut |word| {
+            joined.push_str(if joined.is_empty() { "" } else { " " });
+            joined.push_str(word);
+        });
         let (mut log10, mut words) = (0.0, 0);
         for line in python_lines(&joined) {
             log10 += f64::from(self.score(line));
@@ -101,7 +102,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// MurmurHash64A with seed 0: how KenLM knows words.
-fn word_hash(word: &[u8]) -> u64 {
+pub(crate) fn word_hash(word: &[u8]) -> u64 {
     const M: u64 = 0xc6a4_a793_5bd1_e995;
     let mut hash = (word.len() as u64).wrapping_mul(M);
     let (blocks, rest) = word.as_chunks::<8>();
@@ -156,8 +157,8 @@ mod tests {
     fn perplexity_is_per_word_and_line_end_rounded() {
         let model = load(ARPA).unwrap();
         let classes = Classes::get(SpecialCharacters::Compatible);
-        assert_eq!(model.perplexity("a\nb", Words::Whitespace, classes), 1.7);
-        assert_eq!(model.perplexity("", Words::Whitespace, classes), 0.0);
+        assert_eq!(model.perplexity("a\nb", &Splitter::default(), classes), 1.7);
+        assert_eq!(model.perplexity("", &Splitter::default(), classes), 0.0);
     }
 
     #[test]
