@@ -9,7 +9,7 @@ interop_dir=${CARGO_TARGET_DIR:-target}/interop
 requirements=scripts/interop-requirements.txt
 stamp=$interop_dir/requirements.installed
 
-if cmp -s "$requirements" "$stamp"; then
+if cat "$requirements" scripts/interop-setup.sh | cmp -s - "$stamp"; then
   echo "interop: $interop_dir is up to date"
   exit 0
 fi
@@ -20,5 +20,9 @@ started=$(date +%s)
 # read an index; without its dependencies it is a few megabytes.
 "$interop_dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps 'megatron-core==0.12.1' \
   || echo "interop: megatron-core did not install; its test reports that"
-cp "$requirements" "$stamp"
+# Language models; wheels for some versions of Python only. camel-kenlm is KenLM's package, built.
+"$interop_dir/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+  'camel-kenlm==2026.2.7' 'fasttext-wheel==0.9.2' \
+  || echo "interop: kenlm and fasttext did not install; their tests report that"
+cat "$requirements" scripts/interop-setup.sh > "$stamp"
 echo "interop: $interop_dir made in $(($(date +%s) - started)) s"

@@ -302,3 +302,38 @@ fn a_model_with_experts_has_the_losses_and_gradients_of_numpy() {
     trained_a_second_time(&["--use-moe", "--aux-loss-alpha=0.1"]);
     trained_a_second_time(&["--use-moe", "--num-experts-per-tok=1", "--seq-aux=false", "--tie-embeddings=false"]);
 }
+
+/// Trains, measures, and compares with formulas and with KenLM.
+fn language_model(order: &str, prune: &str) {
+    let dir = temp_dir();
+    let (corpus, model, out) = (dir.path().join("corpus.jsonl"), dir.path().join("lm"), dir.path().join("dataset"));
+    script("language_model.py", &[Path::new("make"), &corpus], dir.path());
+    pipeline(args!["lm", "train", &corpus, "--order", order, "--prune", prune, "--out", &model]).ok();
+    let run = args!["run", &corpus, "--tokenizer", tokenizer(), "--out", &out, "--measure", "perplexity"];
+    pipeline([run, args!["--perplexity-model", &model]].concat()).ok();
+    let check = [Path::new("check"), &corpus, &model, &out, Path::new(order), Path::new(prune)];
+    script("language_model.py", &check, dir.path());
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn a_trained_language_model_has_the_probabilities_of_the_formulas_in_kenlm() {
+    language_model("5", "0,0,0,0,0");
+    language_model("3", "0,0,1");
+    language_model("4", "0,1,1,2");
+}
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn languages_are_those_of_the_fasttext_package() {
+    let dir = temp_dir();
+    script("fasttext_language.py", &[Path::new("make"), dir.path()], dir.path());
+    for name in ["model.bin", "model.ftz"] {
+        let (out, model) = (dir.path().join(format!("of-{name}")), dir.path().join(name));
+        let config = dir.path().join("config.toml");
+        fs::write(&config, format!("[measure]\nlang_model = {model:?}\n")).expect("a config");
+        let run = args!["run", dir.path().join("corpus.jsonl"), "--tokenizer", tokenizer(), "--out", &out];
+        pipeline([run, args!["--config", &config, "--measure", "language"]].concat()).ok();
+        script("fasttext_language.py", &[Path::new("check"), dir.path(), &out, &model], dir.path());
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::corpus::{open_corpus, pool, print_line, progress_bar};
-use crate::engine::memory::resident_bytes;
+use crate::engine::memory::{peak_resident_bytes, resident_bytes};
 use crate::error::Error;
 use crate::lm::{Report, Settings, Trainer};
 use crate::measure::Splitter;
@@ -160,6 +160,7 @@ fn tell(args: &TrainArgs, corpus: &Corpus, report: &Report) -> anyhow::Result<()
         "reserved": report.sums.reserved,
         "ngrams": report.ngrams,
         "pruned": report.pruned,
+        "peak_resident_bytes": peak_resident_bytes(),
         "discounts": discounts,
         "discounts_fallback": report.discounts.iter().map(|discounts| discounts.is_fallback).collect::<Vec<_>>(),
     }))

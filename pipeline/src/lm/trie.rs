@@ -1,5 +1,5 @@
 //! The model as a KenLM trie (format version 5, search version 1), unquantised: what `build_binary trie` makes of the
-//! same model, byte for byte.
+//! same model, each field at the same bit.
 //!
 //! A trie is keyed by the newest word, then by older ones, so n-grams of all orders, sorted by suffix and walked
 //! together, are its nodes in order, and the probability of an n-gram's suffix is at hand when it is reached.
