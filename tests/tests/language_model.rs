@@ -23,7 +23,8 @@ fn memory_and_threads_change_no_byte() {
     let dir = temp_dir();
     let input = made_up_folder(dir.path(), 72, 2, 6_000_000);
     let flags = ["--words", "characters", "--prune", "0,0,1"];
-    let (little, done) = model(dir.path(), "little", &input, &[&flags[..], &["--memory", "96MiB", "--threads", "1"]].concat());
+    let (little, done) =
+        model(dir.path(), "little", &input, &[&flags[..], &["--memory", "96MiB", "--threads", "1"]].concat());
     let (much, _) = model(dir.path(), "much", &input, &[&flags[..], &["--memory", "2GiB", "--threads", "2"]].concat());
     assert!(fs::read(&little).expect("a model") == fs::read(&much).expect("a model"));
     let peak = done["peak_resident_bytes"].as_u64().expect("a peak") >> 20;
