@@ -230,7 +230,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Process, time and a counter: unique among attempts on one machine, and, by the time, all but certainly among
 /// machines that share the folder; `create_new` refuses the rest.
-fn temporary_path(final_path: &Path) -> PathBuf {
+pub(crate) fn temporary_path(final_path: &Path) -> PathBuf {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());

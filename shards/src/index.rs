@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use schemas::dtype::Dtype;
 
+use crate::commit::temporary_path;
 use crate::error::Error;
 
 /// The first nine bytes.
@@ -31,34 +32,77 @@ const DOCUMENT_BYTES: u64 = LENGTH_BYTES + START_BYTES + 8;
 /// Documents read at once: one page of starts.
 const BLOCK_DOCUMENTS: u64 = 512;
 
-/// Gathers the lengths of a shard's documents, then writes its index. Four bytes a document in memory.
+/// Lengths held in memory: 256 KiB.
+const LENGTHS_HELD: usize = 64 << 10;
+
+/// Gathers the lengths of a shard's documents, then writes its index. A shard of millions of short documents costs no more
+/// memory than another: lengths beyond the first ones go to a file without a name, which ends with this value.
 #[derive(Debug)]
 pub struct IndexWriter {
     dtype: Dtype,
-    lengths: Vec<u32>,
+    /// A path in the folder of that file.
+    beside: PathBuf,
+    held: Vec<u32>,
+    spilled: Option<File>,
+    documents: u64,
     tokens: u64,
 }
 
 impl IndexWriter {
-    /// An index without documents.
-    pub fn new(dtype: Dtype) -> IndexWriter {
-        IndexWriter { dtype, lengths: Vec::new(), tokens: 0 }
+    /// An index without documents, that will lie at `path`.
+    pub fn new(dtype: Dtype, path: &Path) -> IndexWriter {
+        IndexWriter { dtype, beside: path.to_owned(), held: Vec::new(), spilled: None, documents: 0, tokens: 0 }
     }
 
     /// Adds a document; false, and nothing is added, where it is longer than [`DOCUMENT_TOKENS_MAX`].
-    #[must_use]
-    pub fn push(&mut self, tokens: u64) -> bool {
-        let fits = tokens <= DOCUMENT_TOKENS_MAX;
-        if fits {
-            self.lengths.push(tokens as u32);
-            self.tokens += tokens;
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn push(&mut self, tokens: u64) -> io::Result<bool> {
+        if tokens > DOCUMENT_TOKENS_MAX {
+            return Ok(false);
         }
-        fits
+        if self.held.len() == LENGTHS_HELD {
+            self.spill()?;
+        }
+        self.held.push(tokens as u32);
+        self.documents += 1;
+        self.tokens += tokens;
+        Ok(true)
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let file = match &mut self.spilled {
+            Some(file) => file,
+            None => {
+                let path = temporary_path(&self.beside);
+                let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+                std::fs::remove_file(&path)?;
+                self.spilled.insert(file)
+            }
+        };
+        let bytes: Vec<u8> = self.held.iter().flat_map(|length| length.to_le_bytes()).collect();
+        self.held.clear();
+        file.write_all(&bytes)
+    }
+
+    /// Calls `each` with every length.
+    fn lengths(&self, mut each: impl FnMut(u32) -> io::Result<()>) -> io::Result<()> {
+        let mut left = (self.documents - self.held.len() as u64) * LENGTH_BYTES;
+        let mut place = 0;
+        while let (true, Some(file)) = (left > 0, &self.spilled) {
+            let mut block = vec![0; left.min(LENGTHS_HELD as u64) as usize];
+            file.read_exact_at(&mut block, place)?;
+            block.as_chunks::<4>().0.iter().try_for_each(|length| each(u32::from_le_bytes(*length)))?;
+            place += block.len() as u64;
+            left -= block.len() as u64;
+        }
+        self.held.iter().try_for_each(|length| each(*length))
     }
 
     /// Documents so far.
     pub fn documents(&self) -> u64 {
-        self.lengths.len() as u64
+        self.documents
     }
 
     /// Tokens so far.
@@ -72,14 +116,13 @@ impl IndexWriter {
     /// What `out` says.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&header(self.dtype, self.documents()))?;
-        for length in &self.lengths {
-            out.write_all(&length.to_le_bytes())?;
-        }
+        self.lengths(|length| out.write_all(&length.to_le_bytes()))?;
         let mut start = 0u64;
-        for length in &self.lengths {
+        self.lengths(|length| {
             out.write_all(&start.to_le_bytes())?;
-            start += u64::from(*length) * self.dtype.token_bytes() as u64;
-        }
+            start += u64::from(length) * self.dtype.token_bytes() as u64;
+            Ok(())
+        })?;
         (0..=self.documents()).try_for_each(|document| out.write_all(&document.to_le_bytes()))
     }
 }
@@ -425,8 +468,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes_of(lengths: &[u64]) -> Vec<u8> {
-        let mut index = IndexWriter::new(Dtype::U16);
-        assert!(lengths.iter().all(|length| index.push(*length)));
+        let mut index = IndexWriter::new(Dtype::U16, &std::env::temp_dir().join("an.idx"));
+        assert!(lengths.iter().all(|length| index.push(*length).unwrap()));
         let mut bytes = Vec::new();
         index.write_to(&mut bytes).unwrap();
         bytes
@@ -442,6 +485,20 @@ mod tests {
         let mut bytes = bytes_of(lengths);
         bytes[place] = byte;
         open(&bytes)
+    }
+
+    #[test]
+    fn lengths_beyond_those_held_come_back_in_order() {
+        let lengths: Vec<u64> = (0..LENGTHS_HELD as u64 * 2 + 7).map(|document| document * 7_919 % 301).collect();
+        let index = open(&bytes_of(&lengths)).unwrap();
+        assert_eq!(index.documents(), lengths.len() as u64);
+        let mut next = 0;
+        for (span, length) in index.spans_from(0).zip(&lengths) {
+            let span = span.unwrap();
+            assert_eq!((span.token_offset, span.n_tokens), (next, *length));
+            next += length;
+        }
+        assert_eq!(next, index.tokens());
     }
 
     /// Two documents of 3 and 1 tokens, written by hand from Megatron's layout.
@@ -478,10 +535,10 @@ mod tests {
 
     #[test]
     fn a_document_beyond_i32_is_not_taken() {
-        let mut index = IndexWriter::new(Dtype::U16);
-        assert!(!index.push(DOCUMENT_TOKENS_MAX + 1));
+        let mut index = IndexWriter::new(Dtype::U16, &std::env::temp_dir().join("an.idx"));
+        assert!(!index.push(DOCUMENT_TOKENS_MAX + 1).unwrap());
         assert_eq!((index.documents(), index.tokens()), (0, 0));
-        assert!(index.push(DOCUMENT_TOKENS_MAX));
+        assert!(index.push(DOCUMENT_TOKENS_MAX).unwrap());
     }
 
     #[test]

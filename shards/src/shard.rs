@@ -48,7 +48,8 @@ impl ShardWriter {
     pub fn create(dataset_dir: &Path, split: Split, number: u32, dtype: Dtype) -> Result<ShardWriter, Error> {
         let bin_path = bin_path(split, number);
         let bin = AtomicFile::create(dataset_dir.join(&bin_path))?;
-        Ok(ShardWriter { dataset_dir: dataset_dir.to_owned(), bin_path, bin, dtype, index: IndexWriter::new(dtype) })
+        let index = IndexWriter::new(dtype, &dataset_dir.join(idx_path(&bin_path)));
+        Ok(ShardWriter { dataset_dir: dataset_dir.to_owned(), bin_path, bin, dtype, index })
     }
 
     /// Appends a document: its ids, BOS and EOS included, as little-endian bytes.
@@ -72,7 +73,7 @@ impl ShardWriter {
             });
         }
         self.bin.append(tokens_le_bytes)?;
-        let pushed = self.index.push(tokens);
+        let pushed = self.index.push(tokens).map_err(Error::io(&self.bin.path(), "write the lengths of"))?;
         debug_assert!(pushed, "the length was checked above");
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::spill::losers::Likeness;
 pub const NAME: &str = "duplicates";
 
 const FILE_ROWS: u64 = 1_000_000;
-const ROW_GROUP_ROWS: usize = 65_536;
+const ROW_GROUP_ROWS: usize = 16_384;
 
 /// The duplicates stage.
 pub struct DuplicatesStage;
