@@ -22,7 +22,7 @@ started=$(date +%s)
   || echo "interop: megatron-core did not install; its test reports that"
 # Language models; wheels for some versions of Python only. camel-kenlm is KenLM's package, built.
 "$interop_dir/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
-  'camel-kenlm==2026.2.7' 'fasttext-wheel==0.9.2' \
-  || echo "interop: kenlm and fasttext did not install; their tests report that"
+  'camel-kenlm==2026.2.7' 'fasttext-wheel==0.9.2' 'sentencepiece==0.2.3' \
+  || echo "interop: kenlm, fasttext and sentencepiece did not install; their tests report that"
 cat "$requirements" scripts/interop-setup.sh > "$stamp"
 echo "interop: $interop_dir made in $(($(date +%s) - started)) s"

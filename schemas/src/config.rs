@@ -369,6 +369,9 @@ pub struct Measure {
     pub perplexity_model: Option<String>,
     /// What a word is for `perplexity`: what it was when the model was trained.
     pub perplexity_words: Words,
+    /// SentencePiece model (`.model`, unigram or BPE) whose pieces are the words called `sentencepiece`; in a dataset's
+    /// copy its sha256.
+    pub sentencepiece_model: Option<String>,
 }
 
 impl Default for Measure {
@@ -384,6 +387,7 @@ impl Default for Measure {
             lang_model: None,
             perplexity_model: None,
             perplexity_words: Words::Whitespace,
+            sentencepiece_model: None,
         }
     }
 }
@@ -399,6 +403,8 @@ pub enum Words {
     Punctuation,
     /// The same; moreover every Chinese, Japanese or Korean character is a word.
     Characters,
+    /// The pieces of the SentencePiece model `sentencepiece_model`.
+    Sentencepiece,
 }
 
 /// Which special characters count.

@@ -337,3 +337,16 @@ fn languages_are_those_of_the_fasttext_package() {
         script("fasttext_language.py", &[Path::new("check"), dir.path(), &out, &model], dir.path());
     }
 }
+
+#[test]
+#[ignore = "needs scripts/interop-setup.sh"]
+fn sentencepiece_words_are_those_of_the_package() {
+    let dir = temp_dir();
+    script("sentencepiece_words.py", &[Path::new("make"), dir.path()], dir.path());
+    for name in ["unigram", "bpe", "bytes", "suffix"] {
+        let (model, out) = (dir.path().join(format!("{name}.model")), dir.path().join(format!("{name}.lm")));
+        let train = args!["lm", "train", dir.path().join("corpus.jsonl"), "--order", "2", "--out", &out];
+        pipeline([train, args!["--words", "sentencepiece", "--sentencepiece-model", &model]].concat()).ok();
+        script("sentencepiece_words.py", &[Path::new("check"), dir.path(), Path::new(name), &out], dir.path());
+    }
+}

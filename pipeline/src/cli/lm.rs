@@ -41,9 +41,13 @@ struct TrainArgs {
     /// Leave out n-grams that occur at most so often, a number an order: 0,0,1 those that occur once, from order 3 on
     #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
     prune: Vec<u64>,
-    /// What a word is: whitespace, punctuation (marks are words too), characters (moreover every CJK character)
+    /// What a word is: whitespace, punctuation (marks are words too), characters (moreover every CJK character),
+    /// sentencepiece (pieces of --sentencepiece-model)
     #[arg(long, default_value = "whitespace", value_name = "WORDS", value_parser = named_words)]
     words: Words,
+    /// SentencePiece model, unigram or BPE
+    #[arg(long, value_name = "FILE")]
+    sentencepiece_model: Option<String>,
     /// Column that holds the text
     #[arg(long, default_value = "text", value_name = "COLUMN")]
     text_column: String,
@@ -94,7 +98,7 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
 }
 
 fn train(args: &TrainArgs, settings: Settings) -> anyhow::Result<()> {
-    let splitter = Splitter::load(args.words);
+    let ([splitter], _) = Splitter::load([(args.words, "perplexity")], args.sentencepiece_model.as_deref())?;
     let (mut corpus, _spool) = open_corpus(&args.inputs, &args.text_column)?;
     let mut trainer = Trainer::create(settings, &work_folder(args))?;
     let bar = progress_bar(corpus.bytes_total()).with_message("reading");

@@ -119,8 +119,11 @@ struct MeasureArgs {
     #[arg(long, value_name = "LM")]
     perplexity_model: Option<String>,
     /// What a word is for perplexity, as when the model was trained [default: whitespace]
-    #[arg(long, value_name = "WORDS", value_parser = ["whitespace", "punctuation", "characters"])]
+    #[arg(long, value_name = "WORDS", value_parser = ["whitespace", "punctuation", "characters", "sentencepiece"])]
     perplexity_words: Option<String>,
+    /// SentencePiece model whose pieces are words, where they are called sentencepiece
+    #[arg(long, value_name = "FILE")]
+    sentencepiece_model: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -276,6 +279,8 @@ impl Args {
         let measure = &self.measure;
         set(&mut config.measure.perplexity_words, named::<Words>(measure.perplexity_words.as_ref()));
         config.measure.perplexity_model = measure.perplexity_model.clone().or(config.measure.perplexity_model.take());
+        config.measure.sentencepiece_model =
+            measure.sentencepiece_model.clone().or(config.measure.sentencepiece_model.take());
         let columns = &mut config.measure.columns;
         let mut seen = std::collections::HashSet::new();
         columns.retain(|column| seen.insert(*column));

@@ -49,14 +49,22 @@ impl Measures {
     /// [`Error::Needs`] where a file is not given; whatever is wrong with one that is.
     pub fn load(config: &Measure) -> Result<Measures, Error> {
         let mut canonical = config.clone();
+        let uses = [
+            (config.words, "num_words"),
+            (config.gopher_words, "gopher_n_words"),
+            (config.perplexity_words, "perplexity"),
+        ];
+        let ([words, gopher_words, perplexity_words], pieces) =
+            Splitter::load(uses, config.sentencepiece_model.as_deref())?;
+        canonical.sentencepiece_model = pieces;
         let mut options = Options {
-            words: Splitter::load(config.words),
-            gopher_words: Splitter::load(config.gopher_words),
+            words,
+            gopher_words,
             special: config.special_characters,
             flagged: FlaggedWords::default(),
             detector: Detector::default(),
             language_model: None,
-            perplexity_words: Splitter::load(config.perplexity_words),
+            perplexity_words,
         };
         if config.columns.contains(&QualityColumn::FlaggedWordsRatio) {
             let path = config.flagged_words.as_deref();
@@ -102,6 +110,7 @@ impl Measures {
         let files = [
             ("flagged_words", planned.measure.flagged_words, &self.canonical.flagged_words),
             ("perplexity_model", planned.measure.perplexity_model, &self.canonical.perplexity_model),
+            ("sentencepiece_model", planned.measure.sentencepiece_model, &self.canonical.sentencepiece_model),
             ("lang_model", planned.measure.lang_model, &self.canonical.lang_model),
         ];
         match files.into_iter().find(changed).filter(|_| !self.columns.is_empty()) {

@@ -29,6 +29,7 @@ mod lines;
 mod measures;
 mod model_file;
 mod perplexity;
+mod sentencepiece;
 mod splitter;
 mod tables;
 mod text;

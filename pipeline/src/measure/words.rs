@@ -7,7 +7,10 @@ use super::classes::{CJK, Classes, LETTER, PUNCTUATION, SPACE};
 /// Calls `each` with every word of a text, in order.
 pub(super) fn each_word<'a>(text: &'a str, how: Words, classes: &Classes, each: &mut dyn FnMut(&'a str)) {
     match how {
-        Words::Whitespace => text.split([' ', '\n', '\t']).filter(|word| !word.is_empty()).for_each(each),
+        // Pieces of a model are the splitter's.
+        Words::Whitespace | Words::Sentencepiece => {
+            text.split([' ', '\n', '\t']).filter(|word| !word.is_empty()).for_each(each)
+        }
         Words::Punctuation => pieces(text, classes).for_each(|piece| each_part(piece, classes, each)),
         Words::Characters => each_character_word(text, classes, each),
     }
