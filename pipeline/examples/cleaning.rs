@@ -19,10 +19,8 @@ const ZH: &str =
     "人工智能的发展经历了几十年的起伏，今天它已经走进了每个人的生活。研究者们认为，数据的质量决定了模型的上限。\n";
 const EN: &str =
     "The quality of data decides what a model can learn, and most of the work is in looking at it. It is slow.\n";
-const DIRTY_ZH: &str =
-    "<p>人工智能&amp;数据的发展\u{200b}经历了几十年的起伏！！！！！   详见https://example.com/a，联系a.b@example.com或13812345678。</p>\r\n";
-const DIRTY_EN: &str =
-    "<div>The quality of data decides &quot;what&quot; a model can\u{00ad} learn.......   See https://example.com or mail a.b@example.com.</div>\r\n";
+const DIRTY_ZH: &str = "<p>人工智能&amp;数据的发展\u{200b}经历了几十年的起伏！！！！！   详见https://example.com/a，联系a.b@example.com或13812345678。</p>\r\n";
+const DIRTY_EN: &str = "<div>The quality of data decides &quot;what&quot; a model can\u{00ad} learn.......   See https://example.com or mail a.b@example.com.</div>\r\n";
 
 fn main() -> anyhow::Result<()> {
     // The flagged words are left out: they need a list.

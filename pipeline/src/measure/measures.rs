@@ -171,7 +171,11 @@ impl Measures {
         if absent.is_empty() {
             return;
         }
-        let found = measure(records.str(document.text), self.families, &self.options, scratch);
+        let mut families = self.families;
+        if absent.len() < self.columns.len() {
+            families = Families::of(&absent.iter().map(|(column, _)| *column).collect::<Vec<_>>());
+        }
+        let found = measure(records.str(document.text), families, &self.options, scratch);
         for (column, name) in absent {
             let (kind, value) = put(records, found.value(column));
             out.push(FieldValue { name, kind, value });
