@@ -136,3 +136,62 @@ impl SentencePiece {
 fn first_len(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    }
+
+    fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+        field(1, &[&field(1, text.as_bytes())[..], &[2 << 3 | 5], &score.to_le_bytes(), &[3 << 3, kind]].concat())
+    }
+
+    /// A unigram model (1) or a BPE one (2) of a few pieces.
+    fn model(algorithm: u8) -> Vec<u8> {
+        let pieces = [("<unk>", 0.0, 2), ("\u{2581}", -3.0, 1), ("a", -2.0, 1), ("b", -2.0, 1), ("ab", -1.0, 1)];
+        let more = [("\u{2581}a", -1.5, 1), ("<m>", 0.0, 4)];
+        let pieces = pieces.into_iter().chain(more).flat_map(|(text, score, kind)| piece(text, score, kind));
+        pieces.chain(field(2, &[3 << 3, algorithm])).collect()
+    }
+
+    fn pieces(model: &[u8], text: &str) -> Vec<String> {
+        let mut pieces = Vec::new();
+        proto::parse(model).unwrap().each_piece(text, &mut |piece| pieces.push(piece.to_owned()));
+        pieces
+    }
+
+    #[test]
+    fn spaces_are_visible_and_neighbours_that_are_unknown_are_one_piece() {
+        // -1.5 - 2 is more than -3 - 1; merging takes the best pair first.
+        assert_eq!(pieces(&model(1), " ab  xyab<m>"), ["\u{2581}a", "b", "\u{2581}", "xy", "ab", "<m>"]);
+        assert_eq!(pieces(&model(2), "ab a"), ["\u{2581}", "ab", "\u{2581}a"]);
+    }
+
+    #[test]
+    fn models_of_words_and_bytes_that_are_no_model_are_refused() {
+        assert_eq!(proto::parse(&model(3)).unwrap_err().found, "a model of words");
+        assert!(proto::parse(b"").is_err());
+        assert!(proto::parse(&model(1)[..50]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_and_no_text_panic(
+            at in any::<prop::sample::Index>(), byte in any::<u8>(), rules in any::<Vec<u8>>(), text in "\\PC*",
+        ) {
+            let mut bytes = model(1 + byte % 2);
+            let rules: Vec<u8> = [&(rules.len() as u32 / 8 * 4).to_le_bytes()[..], &rules, &[0]].concat();
+            bytes.extend(field(3, &field(2, rules.get(..100).unwrap_or(&rules))));
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(model) = proto::parse(&bytes) {
+                model.each_piece(&text, &mut |_| ());
+            }
+        }
+    }
+}
