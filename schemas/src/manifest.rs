@@ -166,7 +166,9 @@ impl Manifest {
 
     /// The entry of a file, by its path relative to the dataset folder.
     pub fn file(&self, path: &str) -> Option<&FileEntry> {
-        self.files.iter().find(|file| file.path == path)
+        // Writers sort by path; a manifest that does not is searched from its start.
+        let sorted = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
+        sorted.and_then(|at| self.files.get(at)).or_else(|| self.files.iter().find(|file| file.path == path))
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use schemas::FORMAT_VERSION;
 use schemas::manifest::{FileEntry, MANIFEST_FILE, Manifest, Split};
@@ -28,7 +29,7 @@ pub const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, Clone)]
 pub struct Dataset {
     dir: PathBuf,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
 }
 
 impl Dataset {
@@ -40,7 +41,7 @@ impl Dataset {
         let path = manifest_path(path);
         let manifest = read_manifest(&path)?;
         first_error(inconsistencies(&path, &manifest))?;
-        let dataset = Dataset { dir: path.parent().unwrap_or(Path::new("")).to_owned(), manifest };
+        let dataset = Dataset { dir: path.parent().unwrap_or(Path::new("")).to_owned(), manifest: Arc::new(manifest) };
         dataset.manifest.files.iter().try_for_each(|file| check_size(&dataset.dir, file))?;
         for split in Split::ALL {
             (0..dataset.shard_count(split)).try_for_each(|number| dataset.shard(split, number).map(drop))?;

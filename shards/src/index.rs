@@ -324,7 +324,15 @@ impl IndexReader {
         if window.is_empty() {
             return Ok(());
         }
-        let mut document = self.document_at(window.start)?;
+        self.starts_from(self.document_at(window.start)?, window, starts)
+    }
+
+    /// As [`IndexReader::starts_inside`], for a reader that knows a document which starts at or before the window.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the lies of entries on the way.
+    pub fn starts_from(&self, document: u64, window: Range<u64>, starts: &mut Vec<u64>) -> Result<(), Error> {
+        let mut document = document;
         let before = starts.len();
         while document < self.documents {
             let end = (document + BLOCK_DOCUMENTS).min(self.documents);

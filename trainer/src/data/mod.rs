@@ -9,6 +9,7 @@ mod packing;
 mod pool;
 mod samples;
 mod source;
+mod starts;
 mod windows;
 
 pub use batch::{Batch, IGNORED};

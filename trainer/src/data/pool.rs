@@ -4,12 +4,12 @@
 //! A trillion tokens are more shards than a process may have open, and more bytes than one wants to hash before the
 //! first step. A shard that turns out to be another than the manifest lists ends the run at the next read.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use schemas::manifest::Split;
@@ -17,41 +17,119 @@ use shards::dataset::Dataset;
 use shards::shard::ShardReader;
 
 use super::source::BareFile;
+use super::starts::{STARTS_MAX, Starts};
 use crate::error::{Error, Result};
 
-/// Shards open at once; each takes two file descriptors, of 1,024 that a process usually has.
-const OPEN_SHARDS: usize = 128;
+/// Shards open at once, where the system allows; each takes two file descriptors.
+const OPEN_SHARDS_MAX: usize = 1 << 14;
+/// Descriptors left to the rest of the process.
+const OTHER_DESCRIPTORS: usize = 256;
 
 /// Reads tokens of numbered shards.
 pub(super) struct ShardPool(Kind);
 
 enum Kind {
     Bare(BareFile),
-    Dataset { dataset: Box<Dataset>, split: Split, open: Mutex<OpenShards>, checker: Option<Checker> },
+    Dataset(Box<Shards>),
 }
 
-/// The open shards, most recently opened last.
+/// The shards of one side.
+struct Shards {
+    dataset: Dataset,
+    split: Split,
+    slots: Vec<Slot>,
+    /// Numbers of the open shards, the one opened first in front.
+    open: Mutex<VecDeque<usize>>,
+    open_max: usize,
+    keeps_all_starts: bool,
+    checker: Option<Checker>,
+}
+
+/// One shard: its reader while it is open, and where its documents start once that was asked for.
 #[derive(Default)]
-struct OpenShards {
-    shards: VecDeque<(usize, Arc<OpenShard>)>,
+struct Slot {
+    reader: RwLock<Option<Arc<ShardReader>>>,
+    starts: OnceLock<Starts>,
+    /// Whether the checker knows of it.
+    asked: AtomicBool,
 }
 
-/// A shard, and where its documents start once that was asked for: 8 bytes a document, so that a window's bounds cost
-/// a search in memory instead of reads of the index.
-struct OpenShard {
-    reader: ShardReader,
-    starts: OnceLock<Vec<u64>>,
+/// How many shards may be open: half of what descriptors the process can have.
+fn open_shards_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = 2 * OPEN_SHARDS_MAX + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let raised = hard.min(wanted as u64);
+    let allowed = match soft < raised {
+        true => setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }).map(|()| raised),
+        false => Ok(soft),
+    };
+    let allowed = usize::try_from(allowed.unwrap_or(soft)).unwrap_or(wanted);
+    (allowed.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(16, OPEN_SHARDS_MAX)
 }
 
-impl OpenShard {
-    fn starts(&self) -> Result<&[u64]> {
-        if let Some(starts) = self.starts.get() {
-            return Ok(starts);
+impl Shards {
+    fn new(dataset: &Dataset, split: Split, check: bool) -> Shards {
+        let checker = check.then(|| Checker::start(dataset.clone(), split));
+        let slots = (0..dataset.shard_count(split)).map(|_| Slot::default()).collect();
+        let keeps_all_starts = dataset.manifest().splits.get(split).documents <= STARTS_MAX;
+        let (dataset, open_max) = (dataset.clone(), open_shards_max());
+        Shards { dataset, split, slots, open: Mutex::default(), open_max, keeps_all_starts, checker }
+    }
+
+    fn slot(&self, shard: usize) -> Result<&Slot> {
+        let beyond = || shards::Error::OutOfShard {
+            path: self.dataset.dir().to_owned(),
+            place: "a shard number",
+            expected: self.slots.len() as u64,
+            found: shard as u64,
+        };
+        Ok(self.slots.get(shard).ok_or_else(beyond)?)
+    }
+
+    /// A shard, opened where it is not; the one opened first is closed where too many are.
+    fn reader(&self, shard: usize, slot: &Slot) -> Result<Arc<ShardReader>> {
+        if let Some(reader) = &*slot.reader.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(reader.clone());
         }
-        let spans = self.reader.spans_from(0);
-        let starts = spans.map(|span| span.map(|span| span.token_offset)).collect::<Result<Vec<u64>, _>>()?;
-        // Another thread may have been faster: the same starts.
-        Ok(self.starts.get_or_init(|| starts))
+        let mut place = slot.reader.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = &*place {
+            return Ok(reader.clone());
+        }
+        let reader = Arc::new(self.dataset.shard(self.split, shard)?);
+        *place = Some(reader.clone());
+        drop(place);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push_back(shard);
+        let oldest = if open.len() > self.open_max { open.pop_front() } else { None };
+        drop(open);
+        if let Some(oldest) = oldest.and_then(|oldest| self.slots.get(oldest)) {
+            *oldest.reader.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(reader)
+    }
+
+    fn read_at(&self, shard: usize, token_offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let slot = self.slot(shard)?;
+        if let Some(checker) = &self.checker {
+            checker.wants(shard, &slot.asked)?;
+        }
+        Ok(self.reader(shard, slot)?.read_at(token_offset, bytes)?)
+    }
+
+    fn document_starts(&self, shard: usize, window: Range<u64>, starts: &mut Vec<u64>) -> Result<()> {
+        let slot = self.slot(shard)?;
+        let reader = self.reader(shard, slot)?;
+        let known = match slot.starts.get() {
+            Some(known) => known,
+            None => {
+                let read = Starts::read(&reader, self.keeps_all_starts)?;
+                // Another thread may have been faster: the same starts.
+                slot.starts.get_or_init(|| read)
+            }
+        };
+        known.inside(&reader, window, starts)
     }
 }
 
@@ -61,47 +139,31 @@ impl ShardPool {
     }
 
     pub(super) fn of_dataset(dataset: &Dataset, split: Split, check: bool) -> ShardPool {
-        let checker = check.then(|| Checker::start(dataset.clone(), split));
-        let dataset = Box::new(dataset.clone());
-        ShardPool(Kind::Dataset { dataset, split, open: Mutex::default(), checker })
+        ShardPool(Kind::Dataset(Box::new(Shards::new(dataset, split, check))))
     }
 
-    /// Fills `bytes` with the tokens of a shard from `token_offset` on; returns the shard's path where asked later.
+    /// Fills `bytes` with the tokens of a shard from `token_offset` on.
     pub(super) fn read_at(&self, shard: usize, token_offset: u64, bytes: &mut [u8]) -> Result<()> {
         match &self.0 {
             Kind::Bare(file) => file.read_at(token_offset, bytes),
-            Kind::Dataset { dataset, split, open, checker } => {
-                if let Some(checker) = checker {
-                    checker.wants(shard)?;
-                }
-                Ok(open_shard(dataset, *split, open, shard)?.reader.read_at(token_offset, bytes)?)
-            }
+            Kind::Dataset(shards) => shards.read_at(shard, token_offset, bytes),
         }
     }
 
     /// Appends the offsets at which documents start inside a window of a shard, ascending.
     pub(super) fn document_starts(&self, shard: usize, window: Range<u64>, starts: &mut Vec<u64>) -> Result<()> {
-        let Kind::Dataset { dataset, split, open, .. } = &self.0 else {
+        let Kind::Dataset(shards) = &self.0 else {
             let problem = "a bare .bin has no index that says where documents start".to_owned();
             return Err(Error::Data { path: self.path(shard), problem });
         };
-        let open = open_shard(dataset, *split, open, shard)?;
-        let all = open.starts()?;
-        let from = all.partition_point(|start| *start < window.start);
-        // An empty document shares its start with the next.
-        for start in all[from..].iter().take_while(|start| **start < window.end) {
-            if starts.last() != Some(start) {
-                starts.push(*start);
-            }
-        }
-        Ok(())
+        shards.document_starts(shard, window, starts)
     }
 
     /// Path of a shard.
     pub(super) fn path(&self, shard: usize) -> PathBuf {
         match &self.0 {
             Kind::Bare(file) => file.path().to_path_buf(),
-            Kind::Dataset { dataset, split, .. } => shard_path(dataset, *split, shard),
+            Kind::Dataset(shards) => shard_path(&shards.dataset, shards.split, shard),
         }
     }
 }
@@ -109,21 +171,6 @@ impl ShardPool {
 fn shard_path(dataset: &Dataset, split: Split, shard: usize) -> PathBuf {
     let name = dataset.manifest().splits.get(split).shards.get(shard);
     dataset.dir().join(name.map_or("", String::as_str))
-}
-
-fn open_shard(dataset: &Dataset, split: Split, open: &Mutex<OpenShards>, shard: usize) -> Result<Arc<OpenShard>> {
-    let find = |open: &OpenShards| open.shards.iter().find(|(number, _)| *number == shard).map(|(_, s)| s.clone());
-    if let Some(found) = find(&open.lock().unwrap_or_else(PoisonError::into_inner)) {
-        return Ok(found);
-    }
-    // Opened outside the lock: two threads may open the same shard, which only wastes a moment.
-    let reader = Arc::new(OpenShard { reader: dataset.shard(split, shard)?, starts: OnceLock::new() });
-    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-    if open.shards.len() >= OPEN_SHARDS {
-        open.shards.pop_front();
-    }
-    open.shards.push_back((shard, reader.clone()));
-    Ok(reader)
 }
 
 /// Checks a shard's bytes against the manifest.
@@ -146,7 +193,7 @@ pub(super) fn check_all(dataset: &Dataset, split: Split) -> Result<()> {
 
 /// Checks shards on a thread of its own, in the order of their first use.
 struct Checker {
-    asked: Mutex<(BTreeSet<usize>, Option<Sender<usize>>)>,
+    queue: Mutex<Option<Sender<usize>>>,
     failed: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<shards::Error>>>,
     stop: Arc<AtomicBool>,
@@ -175,21 +222,21 @@ impl Checker {
         };
         // Without the thread nothing is checked; sizes and headers have been.
         let thread = std::thread::Builder::new().name("checksums".to_owned()).spawn(job).ok();
-        Checker { asked: Mutex::new((BTreeSet::new(), Some(sender))), failed, failure, stop, thread }
+        Checker { queue: Mutex::new(Some(sender)), failed, failure, stop, thread }
     }
 
-    /// Has a shard checked when it is used for the first time; reports a shard found wrong.
-    fn wants(&self, shard: usize) -> Result<()> {
+    /// Has a shard checked when it is used for the first time, which `asked` tells; reports a shard found wrong.
+    fn wants(&self, shard: usize, asked: &AtomicBool) -> Result<()> {
         if self.failed.load(Ordering::Acquire) {
             let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(failure.map_or(Error::LoaderGone, Error::Shards));
         }
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.0.insert(shard)
-            && let Some(sender) = &asked.1
-        {
+        if asked.load(Ordering::Relaxed) || asked.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(queue) = &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
             // The thread ends early only after a failure, which the next read reports.
-            let _ = sender.send(shard);
+            let _ = queue.send(shard);
         }
         Ok(())
     }
@@ -198,7 +245,7 @@ impl Checker {
 impl Drop for Checker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has already been printed.
             let _ = thread.join();

@@ -84,26 +84,27 @@ impl Samples {
     /// Where a shard or its index cannot be read, or an id is not below the vocabulary.
     pub fn batch(&self, first: u64, sequences: usize, scratch: &mut Scratch) -> Result<Batch> {
         let positions = self.positions();
-        let mut inputs = vec![0u32; sequences * positions];
-        let mut targets = inputs.clone();
-        let mut starts = if self.masks_documents { inputs.clone() } else { Vec::new() };
+        let ids = || std::iter::repeat_n(0u32, sequences * positions).collect::<Arc<[u32]>>();
+        let (mut inputs, mut targets, mut starts) = (ids(), ids(), self.masks_documents.then(ids));
+        let (inputs_now, targets_now) = (Arc::make_mut(&mut inputs), Arc::make_mut(&mut targets));
+        let mut starts_now = starts.as_mut().map(Arc::make_mut);
         for index in 0..sequences {
             let (_, windows, sample) = self.find(first + index as u64);
             let place = index * positions..(index + 1) * positions;
             let row = Row {
-                inputs: &mut inputs[place.clone()],
-                targets: &mut targets[place.clone()],
-                starts: starts.get_mut(place),
+                inputs: &mut inputs_now[place.clone()],
+                targets: &mut targets_now[place.clone()],
+                starts: starts_now.as_mut().and_then(|starts| starts.get_mut(place)),
             };
             windows.fill(sample, scratch, row)?;
         }
         Ok(Batch {
-            inputs: inputs.into(),
-            targets: targets.into(),
+            inputs,
+            targets,
             sequences,
             positions,
             samples: (first..first + sequences as u64).collect(),
-            starts: self.masks_documents.then(|| Arc::from(starts)),
+            starts,
         })
     }
 }

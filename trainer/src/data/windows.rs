@@ -10,6 +10,7 @@ use super::IGNORED;
 use super::packing::PackedOrder;
 use super::pool::ShardPool;
 use crate::error::{Error, Result};
+use crate::ops::vector::vectorized;
 
 /// Part of a shard that windows are cut from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,21 +170,40 @@ impl Windows {
         Ok(())
     }
 
+    /// Reads a span's tokens as they lie in its shard.
+    fn read_bytes(&self, span: Span, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.resize(span.tokens * self.dtype.token_bytes(), 0);
+        self.pool.read_at(span.shard, span.token_offset, bytes)
+    }
+
     /// Reads a span's tokens into `out`.
     fn read_span(&self, span: Span, bytes: &mut Vec<u8>, out: &mut [u32]) -> Result<()> {
-        bytes.resize(span.tokens * self.dtype.token_bytes(), 0);
-        self.pool.read_at(span.shard, span.token_offset, bytes)?;
+        self.read_bytes(span, bytes)?;
         let highest = decode(bytes, self.dtype, out);
+        self.check_ids(span, highest, out)
+    }
+
+    /// Refuses ids, of which `highest` is the highest, that are not below the vocabulary.
+    fn check_ids(&self, span: Span, highest: u32, ids: &[u32]) -> Result<()> {
         if (highest as usize) < self.vocab_size {
             return Ok(());
         }
-        let at = out.iter().position(|id| *id as usize >= self.vocab_size).unwrap_or(0);
+        let at = ids.iter().position(|id| *id as usize >= self.vocab_size).unwrap_or(0);
         Err(Error::TokenId {
             path: self.pool.path(span.shard),
             offset: span.token_offset + at as u64,
-            id: out.get(at).copied().unwrap_or_default(),
+            id: ids.get(at).copied().unwrap_or_default(),
             vocab_size: self.vocab_size,
         })
+    }
+
+    /// Fills inputs and targets with a window: the same bytes, one token apart.
+    fn fill_cut(&self, span: Span, bytes: &mut Vec<u8>, inputs: &mut [u32], targets: &mut [u32]) -> Result<()> {
+        self.read_bytes(span, bytes)?;
+        let first = decode(bytes, self.dtype, inputs);
+        let highest = decode(&bytes[self.dtype.token_bytes()..], self.dtype, targets);
+        self.check_ids(span, first, inputs)?;
+        self.check_ids(Span { token_offset: span.token_offset + 1, ..span }, highest, targets)
     }
 
     /// Fills a row with sample `sample`.
@@ -193,33 +213,41 @@ impl Windows {
     pub(super) fn fill(&self, sample: u64, scratch: &mut Scratch, row: Row) -> Result<()> {
         let Scratch { bytes, tokens, starts, spans } = scratch;
         self.spans(sample, spans)?;
+        starts.clear();
+        let Sequences::Cut(_) = &self.sequences else { return self.fill_packed(bytes, tokens, starts, spans, row) };
+        let Some(&span) = spans.first() else { return Ok(()) };
+        self.fill_cut(span, bytes, row.inputs, row.targets)?;
+        if let Some(row_starts) = row.starts {
+            let end = span.token_offset + span.tokens as u64;
+            self.pool.document_starts(span.shard, span.token_offset..end, starts)?;
+            starts.iter_mut().for_each(|start| *start -= span.token_offset);
+            bound(row.targets, row_starts, starts, span.tokens);
+        }
+        Ok(())
+    }
+
+    /// Fills a row with whole documents, and padding behind them.
+    fn fill_packed(
+        &self,
+        bytes: &mut Vec<u8>,
+        tokens: &mut Vec<u32>,
+        starts: &mut Vec<u64>,
+        spans: &[Span],
+        row: Row,
+    ) -> Result<()> {
         tokens.resize(self.positions + 1, 0);
         let mut filled = 0;
-        for span in spans.iter() {
+        for span in spans {
             self.read_span(*span, bytes, &mut tokens[filled..filled + span.tokens])?;
             filled += span.tokens;
+            starts.push(filled as u64);
         }
         tokens[filled..].fill(0);
         row.inputs.copy_from_slice(&tokens[..self.positions]);
         row.targets.copy_from_slice(&tokens[1..]);
-        let Some(row_starts) = row.starts else { return Ok(()) };
-        starts.clear();
-        match &self.sequences {
-            Sequences::Cut(_) => {
-                let Some(span) = spans.first() else { return Ok(()) };
-                let end = span.token_offset + span.tokens as u64;
-                self.pool.document_starts(span.shard, span.token_offset..end, starts)?;
-                starts.iter_mut().for_each(|start| *start -= span.token_offset);
-            }
-            Sequences::Packed(_) => {
-                let end_of = |end: &mut u64, span: &Span| {
-                    *end += span.tokens as u64;
-                    Some(*end)
-                };
-                starts.extend(spans.iter().scan(0, end_of));
-            }
+        if let Some(row_starts) = row.starts {
+            bound(row.targets, row_starts, starts, filled);
         }
-        bound(row.targets, row_starts, starts, filled);
         Ok(())
     }
 }
@@ -246,18 +274,28 @@ fn bound(targets: &mut [u32], row_starts: &mut [u32], starts: &[u64], filled: us
 
 /// Widens ids to 32 bits, and returns the highest.
 fn decode(bytes: &[u8], dtype: Dtype, out: &mut [u32]) -> u32 {
-    let mut highest = 0u32;
-    let mut put = |out: &mut u32, id: u32| {
-        *out = id;
-        highest = highest.max(id);
-    };
-    match dtype {
+    vectorized(|| match dtype {
         Dtype::U16 => {
-            out.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(o, b)| put(o, u16::from_le_bytes(*b).into()))
+            let ids = bytes.as_chunks::<2>().0;
+            let mut highest = 0u16;
+            for (out, id) in out.iter_mut().zip(ids) {
+                let id = u16::from_le_bytes(*id);
+                highest = highest.max(id);
+                *out = id.into();
+            }
+            highest.into()
         }
-        Dtype::U32 => out.iter_mut().zip(bytes.as_chunks::<4>().0).for_each(|(o, b)| put(o, u32::from_le_bytes(*b))),
-    }
-    highest
+        Dtype::U32 => {
+            let ids = bytes.as_chunks::<4>().0;
+            let mut highest = 0u32;
+            for (out, id) in out.iter_mut().zip(ids) {
+                let id = u32::from_le_bytes(*id);
+                highest = highest.max(id);
+                *out = id;
+            }
+            highest
+        }
+    })
 }
 
 #[cfg(test)]
