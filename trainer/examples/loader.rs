@@ -51,13 +51,13 @@ fn make(dir: &Path, shards: u32, shard_tokens: u64, document_tokens: u64) -> Res
     fs::create_dir_all(dir.join("tokens"))?;
     let (mut train, mut files) = (SplitEntry::default(), Vec::new());
     for shard in 0..shards {
-        let mut index = IndexWriter::new(Dtype::U16);
-        while index.tokens() < shard_tokens {
-            let length = document_tokens / 2 + trainer::rng::bits(1, shard.into(), index.documents()) % document_tokens;
-            index.push(length.min(shard_tokens - index.tokens()));
-        }
         let bin = bin_path(Split::Train, shard);
         let idx = idx_path(&bin);
+        let mut index = IndexWriter::new(Dtype::U16, &dir.join(&idx));
+        while index.tokens() < shard_tokens {
+            let length = document_tokens / 2 + trainer::rng::bits(1, shard.into(), index.documents()) % document_tokens;
+            index.push(length.min(shard_tokens - index.tokens()))?;
+        }
         index.write_to(&mut BufWriter::new(File::create(dir.join(&idx))?))?;
         File::create(dir.join(&bin))?.set_len(2 * shard_tokens)?;
         let entry = |path: &str, documents, tokens| -> Result<FileEntry> {
@@ -77,7 +77,14 @@ fn make(dir: &Path, shards: u32, shard_tokens: u64, document_tokens: u64) -> Res
         config_hash: "0".repeat(64),
         tokenizer: TokenizerEntry { hash: "0".repeat(64), vocab_size: VOCAB_SIZE, bos_id: Some(1), eos_id: Some(2) },
         dtype: Dtype::U16,
-        inputs: vec![InputEntry { path: "a.jsonl".into(), bytes: 0, hash: "0".repeat(32), lines: total }],
+        inputs: vec![InputEntry {
+            path: "a.jsonl".into(),
+            bytes: 0,
+            hash: "0".repeat(32),
+            lines: total,
+            license: None,
+            origin: None,
+        }],
         ledger: Ledger { lines: total, kept: total, ..Ledger::default() },
         documents: DocumentCounts { total, kept: total, ..DocumentCounts::default() },
         splits: Splits { train, val: SplitEntry::default() },
