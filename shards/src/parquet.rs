@@ -10,23 +10,23 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
-};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
 
+use self::token_column::{TokenChunk, TokenColumn};
 use crate::commit::{AtomicFile, FileDigest};
 use crate::error::Error;
+
+mod token_column;
 
 /// Key under which `datasets` keeps the features of a file.
 pub const HUGGINGFACE_KEY: &str = "huggingface";
@@ -39,9 +39,6 @@ const PAGE_BYTES: usize = 1 << 20;
 const PAGE_ROWS: usize = 20_000;
 /// Values handed to an encoder at once; the writer cuts further where long values would overfill a page.
 const WRITE_BATCH_VALUES: usize = 8 << 10;
-/// List elements turned into Parquet's levels at once: the writer keeps 12 bytes of levels for each, which for the
-/// tokens of a whole row group would be several times the tokens themselves.
-const SLICE_ELEMENTS: usize = 64 << 10;
 /// Bytes of distinct values after which a column's dictionary is given up.
 const DICTIONARY_BYTES: usize = 64 << 10;
 
@@ -78,7 +75,8 @@ impl DataFile {
         let options = ArrowWriterOptions::new().with_properties(properties(&schema, key_values).map_err(failed)?);
         let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options).map_err(failed)?;
         let (writer, factory) = writer.into_serialized_writer().map_err(failed)?;
-        let encoder = RowGroupEncoder { path: path.as_path().into(), schema, factory: Arc::new(factory) };
+        let tokens = TokenColumn::find(&schema, writer.schema_descr());
+        let encoder = RowGroupEncoder { path: path.as_path().into(), schema, factory: Arc::new(factory), tokens };
         Ok(DataFile { path, writer, encoder, row_groups: 0, rows: 0 })
     }
 
@@ -147,7 +145,7 @@ impl Write for Sink {
 fn write_row_group(writer: &mut SerializedFileWriter<Sink>, encoded: EncodedRowGroup) -> Result<(), ParquetError> {
     let mut row_group = writer.next_row_group()?;
     for chunk in encoded.chunks {
-        chunk.append_to_row_group(&mut row_group)?;
+        chunk.append_to(&mut row_group)?;
     }
     row_group.close().map(drop)
 }
@@ -158,6 +156,7 @@ pub struct RowGroupEncoder {
     path: Arc<Path>,
     schema: SchemaRef,
     factory: Arc<ArrowRowGroupWriterFactory>,
+    tokens: Option<TokenColumn>,
 }
 
 impl RowGroupEncoder {
@@ -171,87 +170,101 @@ impl RowGroupEncoder {
     /// # Errors
     /// [`Error::Schema`] for a batch of other columns, [`Error::Parquet`].
     pub fn encode(&self, batch: &RecordBatch) -> Result<EncodedRowGroup, Error> {
-        self.encode_all(std::slice::from_ref(batch))
+        self.check_schema(batch.schema_ref().fields().iter())?;
+        let Some(column) = &self.tokens else { return self.encode_checked(batch, &[]) };
+        let mut others = batch.clone();
+        let lists = others.remove_column(column.field);
+        let ids = column.rows(&lists).unwrap_or_default();
+        self.encode_checked(&others, &ids)
     }
 
-    /// Encodes consecutive batches as one row group. Where a page ends depends on where the batches do.
+    /// Encodes and compresses rows as one row group: every column but `tokens` as a batch, and the ids of each row,
+    /// little-endian, of the column's width.
     ///
     /// # Errors
     /// As [`RowGroupEncoder::encode`].
-    pub fn encode_all(&self, batches: &[RecordBatch]) -> Result<EncodedRowGroup, Error> {
-        batches.iter().try_for_each(|batch| self.check_schema(batch))?;
-        let chunks = self.encode_columns(batches).map_err(|error| Error::parquet(&self.path, "encoding", error))?;
-        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    pub fn encode_with_tokens(&self, others: &RecordBatch, ids: &[&[u8]]) -> Result<EncodedRowGroup, Error> {
+        let fields: Vec<&FieldRef> = others.schema_ref().fields().iter().collect();
+        let at = self.tokens.as_ref().map_or(fields.len(), |column| column.field).min(fields.len());
+        let tokens = self.tokens.as_ref().and_then(|column| self.schema.fields().get(column.field));
+        let (before, behind) = fields.split_at(at);
+        self.check_schema(before.iter().copied().chain(tokens).chain(behind.iter().copied()))?;
+        self.encode_checked(others, ids)
+    }
+
+    fn encode_checked(&self, others: &RecordBatch, ids: &[&[u8]]) -> Result<EncodedRowGroup, Error> {
+        let rows = others.num_rows() as u64;
+        let chunks = self.encode_columns(others.columns(), ids, rows);
+        let chunks = chunks.map_err(|error| Error::parquet(&self.path, "encoding", error))?;
         Ok(EncodedRowGroup { chunks, rows })
     }
 
-    fn check_schema(&self, batch: &RecordBatch) -> Result<(), Error> {
-        let shape = |schema: &Schema| -> Vec<String> {
-            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
-        };
-        let (expected, found) = (shape(&self.schema), shape(batch.schema_ref()));
+    fn check_schema<'a>(&self, found: impl Iterator<Item = &'a FieldRef>) -> Result<(), Error> {
+        let shape = |field: &FieldRef| format!("{} {}", field.name(), field.data_type());
+        let expected: Vec<String> = self.schema.fields().iter().map(shape).collect();
+        let found: Vec<String> = found.map(shape).collect();
         if expected == found {
             return Ok(());
         }
         Err(Error::Schema { path: self.path.to_path_buf(), expected: expected.join(", "), found: found.join(", ") })
     }
 
-    fn encode_columns(&self, batches: &[RecordBatch]) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    fn encode_columns(&self, others: &[ArrayRef], ids: &[&[u8]], rows: u64) -> Result<Vec<Chunk>, ParquetError> {
         // The number of the row group matters to encrypted files only.
-        let mut writers = self.factory.create_column_writers(0)?;
-        for batch in batches.iter().flat_map(slices) {
-            let mut columns = writers.iter_mut();
-            for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-                for (leaf, writer) in compute_leaves(field, array)?.iter().zip(&mut columns) {
-                    writer.write(leaf)?;
+        let mut writers = self.factory.create_column_writers(0)?.into_iter();
+        let mut others = others.iter();
+        let mut chunks = Vec::with_capacity(self.schema.fields().len());
+        for (at, field) in self.schema.fields().iter().enumerate() {
+            if let Some(column) = self.tokens.as_ref().filter(|column| column.field == at) {
+                if ids.len() as u64 != rows {
+                    return Err(ParquetError::General(format!("ids of {} rows beside {rows} rows", ids.len())));
                 }
+                writers.next();
+                chunks.push(Chunk::Tokens(token_column::encode(column, ids)?));
+                continue;
+            }
+            let Some(array) = others.next() else { break };
+            for (leaf, mut writer) in compute_leaves(field, array)?.iter().zip(&mut writers) {
+                writer.write(leaf)?;
+                chunks.push(Chunk::Arrow(writer.close()?));
             }
         }
-        writers.into_iter().map(ArrowColumnWriter::close).collect()
+        Ok(chunks)
     }
 }
 
-/// Consecutive pieces of a batch that hold about [`SLICE_ELEMENTS`] list elements each; a function of the rows alone.
-fn slices(batch: &RecordBatch) -> Vec<RecordBatch> {
-    let list = batch.columns().iter().find_map(|column| column.as_list_opt::<i32>());
-    let Some(list) = list else { return vec![batch.clone()] };
-    let mut pieces = Vec::new();
-    let (mut start, mut elements) = (0, 0);
-    for (row, bounds) in list.value_offsets().windows(2).enumerate() {
-        let &[first, end] = bounds else { continue };
-        elements += (end - first) as usize;
-        if elements >= SLICE_ELEMENTS || row + 1 == batch.num_rows() {
-            pieces.push(slice(batch, start, row + 1 - start));
-            (start, elements) = (row + 1, 0);
+/// An encoded column of a row group.
+enum Chunk {
+    Arrow(ArrowColumnChunk),
+    Tokens(TokenChunk),
+}
+
+impl Chunk {
+    fn bytes(&self) -> u64 {
+        match self {
+            Chunk::Arrow(chunk) => chunk.close().bytes_written,
+            Chunk::Tokens(chunk) => chunk.bytes.len() as u64,
         }
     }
-    pieces
-}
 
-/// Rows of a batch. A list column's elements are cut too: the writer converts all elements an array holds, whichever
-/// its lists refer to.
-fn slice(batch: &RecordBatch, start: usize, rows: usize) -> RecordBatch {
-    let piece = batch.slice(start, rows);
-    let columns =
-        piece.columns().iter().map(|column| column.as_list_opt::<i32>().map_or_else(|| Arc::clone(column), cut));
-    RecordBatch::try_new(piece.schema(), columns.collect()).unwrap_or(piece)
-}
-
-/// The same lists over nothing but their own elements.
-fn cut(list: &ListArray) -> ArrayRef {
-    let DataType::List(element) = list.data_type() else { return Arc::new(list.clone()) };
-    let (first, last) = (list.value_offsets().first(), list.value_offsets().last());
-    let (first, last) = (first.copied().unwrap_or_default(), last.copied().unwrap_or_default());
-    let values = list.values().slice(first as usize, (last - first) as usize);
-    let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
-    Arc::new(ListArray::new(Arc::clone(element), offsets, values, list.nulls().cloned()))
+    fn append_to(self, row_group: &mut SerializedRowGroupWriter<'_, Sink>) -> Result<(), ParquetError> {
+        match self {
+            Chunk::Arrow(chunk) => chunk.append_to_row_group(row_group),
+            Chunk::Tokens(chunk) => row_group.append_column(&chunk.bytes, chunk.close),
+        }
+    }
 }
 
 /// An encoded row group, on its way to [`DataFile::append`].
-#[derive(Debug)]
 pub struct EncodedRowGroup {
-    chunks: Vec<ArrowColumnChunk>,
+    chunks: Vec<Chunk>,
     rows: u64,
+}
+
+impl std::fmt::Debug for EncodedRowGroup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("EncodedRowGroup").field("rows", &self.rows).finish_non_exhaustive()
+    }
 }
 
 impl EncodedRowGroup {
@@ -262,7 +275,7 @@ impl EncodedRowGroup {
 
     /// Bytes it will take in the file, and takes in memory until then.
     pub fn bytes(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.close().bytes_written).sum()
+        self.chunks.iter().map(Chunk::bytes).sum()
     }
 }
 

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StringBuilder, UInt16Array, UInt32Array};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringBuilder};
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
-use schemas::columns::{data_schema, tokens_type};
+use schemas::columns::data_schema;
 use schemas::dtype::Dtype;
 use schemas::manifest::{FileEntry, Split};
 use serde::{Deserialize, Serialize};
@@ -95,6 +94,7 @@ impl ShardTask<'_> {
             false => None,
         };
         let encoder = data.as_ref().map(DataFile::encoder);
+        let others = Arc::new(without_tokens(&schema));
         let mut bin = ShardWriter::create(dataset, self.shard.split, self.shard.number, config.tokenize.dtype)?;
         let mut groups = Groups::new(self)?;
         let in_flight = self.run.items_in_flight(ROW_GROUP_FOOTPRINT);
@@ -102,7 +102,7 @@ impl ShardTask<'_> {
             self.run.interrupt.check()?;
             groups.next()
         };
-        let work = |group: Group| self.encode(group, &schema, encoder.as_ref());
+        let work = |group: Group| self.encode(group, &others, encoder.as_ref());
         let mut sketches = ColumnSketches::default();
         ordered(in_flight, next, work, |encoded: Encoded| {
             encoded.group.documents().try_for_each(|(piece, row)| bin.push_document(piece.tokens.ids(row)))?;
@@ -126,15 +126,20 @@ impl ShardTask<'_> {
         format!("data/{}-{:05}-of-{:05}.parquet", split.name(), self.shard.number, self.order.shard_count(split))
     }
 
-    fn encode(&self, group: Group, schema: &Arc<Schema>, encoder: Option<&RowGroupEncoder>) -> Result<Encoded, Error> {
-        let batch = self.batch(&group, schema)?;
+    fn encode(&self, group: Group, others: &Arc<Schema>, encoder: Option<&RowGroupEncoder>) -> Result<Encoded, Error> {
+        let batch = self.batch(&group, others)?;
         let mut sketches = ColumnSketches::default();
         sketches.push(&batch);
-        let row_group = encoder.map(|encoder| encoder.encode(&batch)).transpose()?;
+        let encode = |encoder: &RowGroupEncoder| {
+            let ids: Vec<&[u8]> = group.documents().map(|(piece, row)| piece.tokens.ids(row)).collect();
+            encoder.encode_with_tokens(&batch, &ids)
+        };
+        let row_group = encoder.map(encode).transpose()?;
         Ok(Encoded { group, row_group, sketches })
     }
 
-    fn batch(&self, group: &Group, schema: &Arc<Schema>) -> Result<RecordBatch, Error> {
+    /// Every column but the ids, which the encoder takes as they lie in their frames.
+    fn batch(&self, group: &Group, others: &Arc<Schema>) -> Result<RecordBatch, Error> {
         let rows = group.rows;
         let mut doc_ids = StringBuilder::with_capacity(rows, rows * 24);
         let mut texts = StringBuilder::with_capacity(rows, group.text_bytes);
@@ -169,26 +174,22 @@ impl ShardTask<'_> {
         ];
         arrays.extend(columns.finish());
         arrays.extend(self.token_columns(group));
-        Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+        Ok(RecordBatch::try_new(Arc::clone(others), arrays)?)
     }
 
-    /// `tokens, n_tokens, shard, token_offset`.
-    fn token_columns(&self, group: &Group) -> [ArrayRef; 4] {
+    /// `n_tokens, shard, token_offset`.
+    fn token_columns(&self, group: &Group) -> [ArrayRef; 3] {
         let dtype = self.run.plan.config.tokenize.dtype;
-        let mut ids = Vec::with_capacity(group.tokens as usize * dtype.token_bytes());
         let mut counts = Vec::with_capacity(group.rows);
         let mut starts = Vec::with_capacity(group.rows);
         let mut next = group.first_token;
         for (piece, row) in group.documents() {
-            let bytes = piece.tokens.ids(row);
-            let count = bytes.len() / dtype.token_bytes();
-            ids.extend_from_slice(bytes);
+            let count = piece.tokens.ids(row).len() / dtype.token_bytes();
             starts.push(next as i64);
             counts.push(count as i32);
             next += count as u64;
         }
         [
-            token_lists(&ids, &counts, dtype),
             Arc::new(Int32Array::from(counts)),
             Arc::new(Int32Array::from(vec![self.shard.number as i32; group.rows])),
             Arc::new(Int64Array::from(starts)),
@@ -196,22 +197,9 @@ impl ShardTask<'_> {
     }
 }
 
-fn token_lists(ids: &[u8], counts: &[i32], dtype: Dtype) -> ArrayRef {
-    let offsets = OffsetBuffer::from_lengths(counts.iter().map(|count| *count as usize));
-    let values: ArrayRef = match dtype {
-        Dtype::U16 => {
-            let ids = ids.as_chunks::<2>().0.iter().map(|id| u16::from_le_bytes(*id));
-            Arc::new(UInt16Array::new(ScalarBuffer::from_iter(ids), None))
-        }
-        Dtype::U32 => {
-            let ids = ids.as_chunks::<4>().0.iter().map(|id| u32::from_le_bytes(*id));
-            Arc::new(UInt32Array::new(ScalarBuffer::from_iter(ids), None))
-        }
-    };
-    match tokens_type(dtype) {
-        DataType::List(element) => Arc::new(ListArray::new(element, offsets, values, None)),
-        _ => Arc::new(StringArray::new_null(counts.len())),
-    }
+fn without_tokens(schema: &Schema) -> Schema {
+    let others = schema.fields().iter().filter(|field| field.name() != "tokens");
+    Schema::new(others.cloned().collect::<Vec<_>>())
 }
 
 /// The name of the id column in a block, if it has one.
