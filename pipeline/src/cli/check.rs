@@ -14,7 +14,8 @@ use serde_json::json;
 use shards::commit::AtomicFile;
 
 use super::Outcome;
-use crate::engine::ordered::ordered;
+use crate::engine::memory::Room;
+use crate::engine::ordered::{Bounds, ordered};
 use crate::error::Error;
 use crate::look::human;
 use crate::read::{Block, Format, Input, Options, Part, Reader, inputs};
@@ -252,7 +253,8 @@ impl FileCheck<'_> {
         let options = self.options;
         let work = |block: Block| Ok(block.parse(options));
         let produce = || reader.next_block().map_err(Error::from);
-        ordered(in_flight, produce, work, |records| self.take(&records))?;
+        let bounds = Bounds { items: in_flight, room: &Room::new(0, 1), weigh: |_| 0 };
+        ordered(&bounds, produce, work, |records| self.take(&records))?;
         self.counts.stored_bytes = self.input.bytes;
         if let Some(clean) = self.clean.take() {
             clean.commit().map_err(Error::from)?;

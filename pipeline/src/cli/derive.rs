@@ -16,6 +16,7 @@ use crate::engine::plan::{PLAN_FILE, Plan};
 use crate::engine::progress::Progress;
 use crate::engine::run::{Process, Run};
 use crate::error::Error;
+use crate::settings::parse_bytes;
 use crate::stages::commit;
 
 /// Arguments of all three.
@@ -67,7 +68,8 @@ pub(super) fn derive(sources: &[PathBuf], step: Step<'_>, common: &Common) -> Re
     };
     print_notes(&plan);
     let progress = Progress::new(common.json);
-    let process = Process { threads: common.threads, progress, interrupt: Interrupt::install()? };
+    let memory = Some(parse_bytes("--memory", &common.memory)?);
+    let process = Process { threads: common.threads, memory, progress, interrupt: Interrupt::install()? };
     let run = Run::new(plan, &work_dir, encoder, process)?;
     run.execute_all()?;
     let manifest = commit::commit(&run)?;

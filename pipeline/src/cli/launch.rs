@@ -96,7 +96,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     // Before the run is opened, which goes to the folder it was planned in.
     let program = args.program.as_deref().map_or_else(std::env::current_exe, std::path::absolute);
-    let process = Process { threads: Some(1), progress: Progress::new(false), interrupt: Interrupt::install()? };
+    let process =
+        Process { threads: Some(1), memory: None, progress: Progress::new(false), interrupt: Interrupt::install()? };
     let run = Run::open(&args.run, process)?;
     let program = program.map_err(|error| Error::usage("--program", error.to_string(), ""))?;
     let settings = args.settings(run.plan.config.machine.launch.clone());

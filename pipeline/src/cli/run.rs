@@ -365,12 +365,14 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         return dry_run(&args, config, &encoder);
     }
     let max_invalid = config.read.max_invalid;
+    let memory = Some(settings::parse_bytes("--memory", &config.machine.memory)?);
     let (run_dir, work_dir) = folders(&args.out, &config)?;
     let _lock = FolderLock::take(&args.out, &run_dir, Sharing::Alone)?;
     let Some(plan) = settle(&args, config, &encoder, &work_dir)? else { return already_done(&args, max_invalid) };
     print_notes(&plan);
     let threads = args.threads.or(plan.config.machine.threads);
-    let process = Process { threads, progress: Progress::new(args.json), interrupt: Interrupt::install()? };
+    let progress = Progress::new(args.json);
+    let process = Process { threads, memory, progress, interrupt: Interrupt::install()? };
     let run = Run::new(plan, &work_dir, encoder, process)?;
     run.execute_all()?;
     warn_unseen_columns(&run)?;

@@ -33,7 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         return Ok(Outcome::Done);
     }
-    let process = Process { threads: Some(1), progress: Progress::new(false), interrupt: Interrupt::default() };
+    let process =
+        Process { threads: Some(1), memory: None, progress: Progress::new(false), interrupt: Interrupt::default() };
     let run = Run::open(&args.dir, process)?;
     let mut stages_done = Vec::new();
     for stage in stages::chain(&run.plan) {

@@ -14,6 +14,7 @@ use crate::engine::progress::{Progress, emit};
 use crate::engine::run::{Process, Run};
 use crate::engine::stage::Stage;
 use crate::error::Error;
+use crate::settings::parse_bytes;
 use crate::stages::{self, commit};
 
 /// Arguments of `pipeline task`.
@@ -34,6 +35,9 @@ pub struct Args {
     /// Threads; all cores where not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Memory limit of this task, where it needs more than the plan's
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
     /// Print events as JSON lines on stdout
     #[arg(long)]
     json: bool,
@@ -49,8 +53,9 @@ fn parse_share(text: &str) -> Result<(usize, usize), String> {
 /// # Errors
 /// [`Error`]; its exit codes are documented.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let process =
-        Process { threads: args.threads, progress: Progress::new(args.json), interrupt: Interrupt::install()? };
+    let memory = args.memory.as_ref().map(|size| parse_bytes("--memory", size)).transpose()?;
+    let progress = Progress::new(args.json);
+    let process = Process { threads: args.threads, memory, progress, interrupt: Interrupt::install()? };
     if args.stage == commit::NAME && is_committed(&args.run) {
         return Ok(Outcome::Done); // by another attempt
     }

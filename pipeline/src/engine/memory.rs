@@ -1,4 +1,6 @@
-//! What this process holds, and the least `--memory` a run can be kept within.
+//! What this process holds, the least `--memory` a run can be kept within, and room for documents beyond a block.
+
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::error::Error;
 
@@ -7,6 +9,72 @@ use crate::error::Error;
 const TASK_BYTES_MIN: u64 = 40 << 20;
 /// What each thread's allocator arena, stack and scratch add.
 const THREAD_BYTES: u64 = 16 << 20;
+
+/// Times its size that a document takes where it takes most: its text and ids in the tokenize stage, its text, ids and
+/// encoded columns in the write stage. Measured on long lines of words and of single bytes (`docs/RESULTS.md`).
+const DOCUMENT_FACTOR: u64 = 9;
+/// Documents up to this size are within what every task has anyway.
+pub const LARGE_BYTES: u64 = 2 << 20;
+
+/// Memory beside that of tasks for documents larger than [`LARGE_BYTES`], shared by all tasks of a process.
+#[derive(Debug)]
+pub struct Room {
+    capacity: u64,
+    held: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// A part of the room, given back when dropped.
+#[derive(Debug)]
+pub struct Held<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Room {
+    /// What is left of the memory for work once each task and thread has its own.
+    pub fn new(work_bytes: u64, threads: usize) -> Room {
+        let capacity = work_bytes.saturating_sub(TASK_BYTES_MIN + threads as u64 * THREAD_BYTES);
+        Room { capacity, held: Mutex::new(0), freed: Condvar::new() }
+    }
+
+    /// The longest document that fits, in bytes.
+    pub fn document_bytes_max(&self) -> u64 {
+        (self.capacity / DOCUMENT_FACTOR).max(LARGE_BYTES)
+    }
+
+    /// Takes what the work on so many bytes of documents needs, if there is room. What would need more than there is
+    /// at all gets in where nothing else is held.
+    pub fn try_hold(&self, document_bytes: u64) -> Option<Held<'_>> {
+        let bytes = Self::need(document_bytes);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        (*held == 0 || *held + bytes <= self.capacity).then(|| {
+            *held += bytes;
+            Held { room: self, bytes }
+        })
+    }
+
+    /// As [`Room::try_hold`], but waits until there is room.
+    pub fn hold(&self, document_bytes: u64) -> Held<'_> {
+        let bytes = Self::need(document_bytes);
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |held: &mut u64| *held > 0 && *held + bytes > self.capacity;
+        let mut held = self.freed.wait_while(held, full).unwrap_or_else(PoisonError::into_inner);
+        *held += bytes;
+        Held { room: self, bytes }
+    }
+
+    fn need(document_bytes: u64) -> u64 {
+        if document_bytes > LARGE_BYTES { document_bytes * DOCUMENT_FACTOR } else { 0 }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.room.held.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        self.room.freed.notify_all();
+    }
+}
 
 /// Refuses a limit that this tokenizer and these threads would break.
 ///
@@ -49,6 +117,21 @@ mod tests {
         check_limit(1 << 30, 2, 30 << 20).unwrap();
         let error = check_limit(48 << 20, 2, 30 << 20).unwrap_err().to_string();
         assert!(error.contains("expected at least 104MiB for this tokenizer and 2 threads, found 48MiB"), "{error}");
+    }
+
+    #[test]
+    fn large_documents_wait_for_room_and_small_ones_do_not() {
+        let room = Room::new(TASK_BYTES_MIN + THREAD_BYTES + (90 << 20), 1);
+        assert_eq!(room.document_bytes_max(), 10 << 20);
+        let first = room.try_hold(6 << 20).unwrap();
+        assert!(room.try_hold(6 << 20).is_none());
+        assert!(room.try_hold(LARGE_BYTES).is_some());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| drop(room.hold(6 << 20)));
+            drop(first);
+            waiting.join().unwrap();
+        });
+        assert!(room.try_hold(1 << 30).is_some(), "what never fits gets in alone");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::memory::{Held, Room};
 use crate::error::Error;
 
 type Outcome<R> = Result<Result<R, Error>, Box<dyn Any + Send>>;
@@ -38,32 +39,57 @@ impl<R> Slot<R> {
     }
 }
 
+/// How much exists at once between `produce` and `consume`.
+pub struct Bounds<'a, T> {
+    /// Items; one where 0.
+    pub items: usize,
+    /// Memory for large documents.
+    pub room: &'a Room,
+    /// Bytes of the documents of an item.
+    pub weigh: fn(&T) -> u64,
+}
+
 /// Runs `produce` until it returns None, `work` on each item on the pool, and `consume` on the results in the order
-/// of the items. At most `in_flight` items (at least one) exist at once, which bounds memory.
+/// of the items. What exists at once is bounded, which bounds memory.
 ///
 /// # Errors
 /// The first error in item order; what is in flight is waited for and thrown away.
 pub fn ordered<T: Send, R: Send>(
-    in_flight: usize,
+    bounds: &Bounds<'_, T>,
     mut produce: impl FnMut() -> Result<Option<T>, Error>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
     mut consume: impl FnMut(R) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let work = &work;
     rayon::in_place_scope(|scope| {
-        let mut waiting: VecDeque<Arc<Slot<R>>> = VecDeque::with_capacity(in_flight);
+        let mut waiting: VecDeque<(Arc<Slot<R>>, Held<'_>)> = VecDeque::with_capacity(bounds.items);
         loop {
-            if waiting.len() >= in_flight
-                && let Some(oldest) = waiting.pop_front()
+            if waiting.len() >= bounds.items.max(1)
+                && let Some((oldest, held)) = waiting.pop_front()
             {
                 consume(oldest.wait()?)?;
+                drop(held);
             }
             let Some(item) = produce()? else { break };
+            let weight = (bounds.weigh)(&item);
+            let held = loop {
+                if let Some(held) = bounds.room.try_hold(weight) {
+                    break held;
+                }
+                // Only who holds nothing may wait for others.
+                match waiting.pop_front() {
+                    Some((oldest, held)) => {
+                        consume(oldest.wait()?)?;
+                        drop(held);
+                    }
+                    None => break bounds.room.hold(weight),
+                }
+            };
             let slot = Arc::new(Slot(Mutex::new(None)));
-            waiting.push_back(Arc::clone(&slot));
+            waiting.push_back((Arc::clone(&slot), held));
             scope.spawn(move |_| slot.put(catch_unwind(AssertUnwindSafe(|| work(item)))));
         }
-        waiting.into_iter().try_for_each(|slot| consume(slot.wait()?))
+        waiting.into_iter().try_for_each(|(slot, _held)| consume(slot.wait()?))
     })
 }
 
@@ -77,7 +103,7 @@ mod tests {
         let mut results = Vec::new();
         pool.install(|| {
             ordered(
-                3,
+                &Bounds { items: 3, room: &Room::new(0, 1), weigh: |_| 0 },
                 || Ok(items.next()),
                 |item| Ok(item * item),
                 |result| {
@@ -98,11 +124,38 @@ mod tests {
     }
 
     #[test]
+    fn items_that_have_no_room_beside_each_other_come_one_by_one() {
+        let mut items = 0..20_u64;
+        let at_once = std::sync::atomic::AtomicU64::new(0);
+        let mut results = Vec::new();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let bounds = Bounds { items: 5, room: &Room::new(0, 1), weigh: |_| 1 << 30 };
+        pool.install(|| {
+            ordered(
+                &bounds,
+                || {
+                    Ok(items
+                        .next()
+                        .inspect(|_| assert!(at_once.fetch_add(1, std::sync::atomic::Ordering::SeqCst) <= 1)))
+                },
+                Ok,
+                |item| {
+                    at_once.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    results.push(item);
+                    Ok(())
+                },
+            )
+        })
+        .unwrap();
+        assert_eq!(results, (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_first_error_ends_it() {
         let mut items = 0..10;
         let mut seen = 0;
         let result = ordered(
-            2,
+            &Bounds { items: 2, room: &Room::new(0, 1), weigh: |_| 0 },
             || Ok(items.next()),
             |item| if item == 3 { Err(Error::Interrupted(2)) } else { Ok(item) },
             |_| {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::interrupt::Interrupt;
+use super::memory::Room;
+use super::ordered::Bounds;
 use super::plan::{PLAN_FILE, Plan};
 use super::progress::Progress;
 use super::{execute, marker, memory};
@@ -65,6 +67,8 @@ pub struct Run {
     pub mix: Mix,
     /// Memory left for tasks: the limit less what the process held before them.
     work_bytes: u64,
+    /// Memory for large documents.
+    room: Room,
     layout: OnceLock<Layout>,
     cuts: OnceLock<Vec<Cut>>,
 }
@@ -73,6 +77,8 @@ pub struct Run {
 pub struct Process {
     /// Threads; None: all cores.
     pub threads: Option<usize>,
+    /// Memory limit in bytes; None: the plan's, by which tasks were cut.
+    pub memory: Option<u64>,
     /// What people and programs see of it.
     pub progress: Progress,
     /// Whether a signal came.
@@ -101,18 +107,22 @@ impl Run {
         let filter = Filter::plan_for(&plan.config.filter, &plan.config.read.text_column)?;
         let measures = if plan.derived.is_some() { Measures::default() } else { Measures::load(&plan.config.measure)? };
         measures.refuse_changed(&plan.config_toml)?;
-        let read_options = read::Options::from_config(&plan.config.read)?;
         let dedup = Settings::from_config(&plan.config.dedup)?;
         let ngram = plan.config.decontaminate.ngram;
         let decontaminator = Decontaminator::load(&plan.benchmarks, ngram, plan.memory)?;
+        let memory_bytes = process.memory.unwrap_or(plan.memory);
+        let work_bytes = memory_bytes.saturating_sub(memory::resident_bytes());
+        let room = Room::new(work_bytes, threads);
+        let read_options = read::Options::from_config(&plan.config.read)?.within(room.document_bytes_max());
         Ok(Run {
+            work_bytes,
+            room,
             mix: plan.mix()?,
             augment: if plan.derived.is_some() {
                 Augment::default()
             } else {
                 Augment::from_config(&plan.config.augment)?
             },
-            work_bytes: plan.memory.saturating_sub(memory::resident_bytes()),
             passages: plan.passages(),
             plan,
             work_dir: work_dir.to_owned(),
@@ -162,16 +172,21 @@ impl Run {
     }
 
     /// How many items of a task exist at once: enough to keep every thread busy, few enough for the memory.
-    pub fn items_in_flight(&self, item_bytes: u64) -> usize {
+    fn items_in_flight(&self, item_bytes: u64) -> usize {
         let tasks = self.tasks_at_once(item_bytes) as u64;
         let fit = self.work_bytes / 2 / item_bytes.max(1) / tasks;
         (fit as usize).clamp(1, self.threads() + 2)
     }
 
-    /// Blocks between reader and writer of one task.
-    pub fn in_flight(&self) -> usize {
+    /// Bounds for blocks between reader and writer of one task; `weigh` gives the bytes of a block's documents.
+    pub fn block_bounds<T>(&self, weigh: fn(&T) -> u64) -> Bounds<'_, T> {
         const BLOCK_FOOTPRINT: u64 = 12 << 20;
-        self.items_in_flight(BLOCK_FOOTPRINT)
+        self.bounds(BLOCK_FOOTPRINT, weigh)
+    }
+
+    /// Bounds for items of this size; `weigh` gives the bytes of an item's documents.
+    pub fn bounds<T>(&self, item_bytes: u64, weigh: fn(&T) -> u64) -> Bounds<'_, T> {
+        Bounds { items: self.items_in_flight(item_bytes), room: &self.room, weigh }
     }
 
     /// Executes every stage that is not done.

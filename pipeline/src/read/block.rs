@@ -1,10 +1,13 @@
 //! What the reading thread hands to the parsing threads: bytes that hold whole records, and where they stand.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::charset::Charset;
 use super::csv::Header;
 use super::documents::Documents;
+use super::error::Error;
+use super::lines::BLOCK_BYTES;
 use super::options::Options;
 use super::rows::Rows;
 use crate::record::{Invalid, Position, Records, Span};
@@ -81,12 +84,35 @@ impl Block {
         }
     }
 
-    /// Bytes of memory the block holds.
-    pub fn bytes(&self) -> usize {
+    /// Bytes of its records.
+    pub fn bytes(&self) -> u64 {
         match &self.content {
-            Content::Bytes(bytes) => bytes.bytes.capacity(),
-            Content::Rows(rows) => rows.batch.get_array_memory_size(),
-            Content::Ready(records) => records.arena.len(),
+            Content::Bytes(bytes) => bytes.bytes.len() as u64,
+            Content::Rows(rows) => rows.batch.get_array_memory_size() as u64,
+            Content::Ready(records) => records.arena.len() as u64,
+        }
+    }
+
+    /// Refuses a block whose records there is no memory for. Of more than one record only readers of formats that are
+    /// not lines make such blocks.
+    ///
+    /// # Errors
+    /// [`Error::BeyondMemory`].
+    pub fn check_fits(&self, path: &Path, options: &Options) -> Result<(), Error> {
+        let (fit, found) = (options.record_bytes_fit, self.bytes());
+        if found <= fit.max(BLOCK_BYTES as u64 * 8) {
+            return Ok(());
+        }
+        Err(Error::BeyondMemory { path: path.to_owned(), position: self.position(), fit, found })
+    }
+
+    fn position(&self) -> Position {
+        match &self.content {
+            Content::Bytes(bytes) => Position { line: bytes.first_line, byte_offset: Some(bytes.offset) },
+            Content::Rows(rows) => Position { line: rows.first_line, byte_offset: None },
+            Content::Ready(records) => {
+                records.invalid.first().map_or_else(Position::default, |invalid| invalid.position)
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::record::Position;
+
 /// Why an input cannot be read at all. Reads well after "failed to".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -95,6 +97,21 @@ pub enum Error {
     /// Hashing what was read.
     #[error(transparent)]
     Hash(#[from] shards::Error),
+    /// A record within `--max-line-bytes` for which there is no memory.
+    #[error(
+        "read line {} of {}{}: expected at most {fit} bytes, for which `--memory` has room, found {found}\nhint: run again with more --memory, or drop such lines with --max-line-bytes {fit}",
+        position.line + 1, path.display(), position.byte_offset.map_or(String::new(), |offset| format!(" at byte {offset}"))
+    )]
+    BeyondMemory {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands; lines are counted from the start of the part that one task reads.
+        position: Position,
+        /// Bytes of the longest record that fits.
+        fit: u64,
+        /// Its bytes.
+        found: u64,
+    },
     /// A limit that cannot be honoured.
     #[error("use {setting}: expected {expected}, found {found}")]
     Setting {
@@ -119,6 +136,6 @@ impl Error {
 
     /// Whether the command line or the configuration is at fault, which exits with 2.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Error::Io { .. } | Error::Hash(_))
+        !matches!(self, Error::Io { .. } | Error::Hash(_) | Error::BeyondMemory { .. })
     }
 }

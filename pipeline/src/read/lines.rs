@@ -3,6 +3,8 @@
 //! A part owns the lines that start in it: it skips the rest of a line that began before, and reads past its end to
 //! finish its last line. Line ends are LF or CRLF; U+2028, VT and NEL are text.
 
+use std::path::PathBuf;
+
 use schemas::columns::RAW_BYTES_MAX;
 use schemas::rule::InvalidRule;
 
@@ -31,6 +33,9 @@ pub struct LineReader {
     /// Lines that start here or later belong to the next part.
     own_end: u64,
     line_bytes_max: usize,
+    /// Longest line there is memory for.
+    line_bytes_fit: u64,
+    path: PathBuf,
     next_line: u64,
     aligned: bool,
     end: Option<End>,
@@ -54,6 +59,8 @@ impl LineReader {
             offset: from,
             own_end: if input.is_compressed() { u64::MAX } else { part.end },
             line_bytes_max: options.line_bytes_max,
+            line_bytes_fit: options.record_bytes_fit,
+            path: input.path.clone(),
             next_line: 0,
             aligned: false,
             end: None,
@@ -128,7 +135,8 @@ impl LineReader {
             }
             searched = self.carry.len() / unit * unit;
             // A line of the greatest length may still be followed by CR and a part of LF.
-            if self.carry.len() > self.line_bytes_max + 2 * unit {
+            let kept_max = self.line_bytes_max.min(usize::try_from(self.line_bytes_fit).unwrap_or(usize::MAX));
+            if self.carry.len() > kept_max.saturating_add(2 * unit) {
                 return self.too_long().map(Some);
             }
             match self.end.take() {
@@ -199,7 +207,12 @@ impl LineReader {
         self.offset -= split as u64;
         drop(line);
         self.skip_line(tail)?;
-        let detail = format!("expected at most {} bytes, found {}", self.line_bytes_max, self.offset - offset);
+        let found = self.offset - offset;
+        if found <= self.line_bytes_max as u64 + 2 * self.charset.unit_bytes() as u64 {
+            let position = Position { line: self.next_line, byte_offset: Some(offset) };
+            return Err(Error::BeyondMemory { path: self.path.clone(), position, fit: self.line_bytes_fit, found });
+        }
+        let detail = format!("expected at most {} bytes, found {found}", self.line_bytes_max);
         Ok(self.invalid(Fault::new(InvalidRule::LineTooLong, detail), &head, offset))
     }
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub(super) template: Option<Template>,
     pub(super) encoding: Encoding,
     pub(super) line_bytes_max: usize,
+    /// Longest record there is memory for.
+    pub(super) record_bytes_fit: u64,
     pub(super) depth_max: u32,
     pub(super) accept_nan: bool,
     pub(super) text_files: TextFiles,
@@ -37,10 +39,16 @@ impl Options {
             template: config.text_template.as_deref().map(Template::parse).transpose()?,
             encoding: config.encoding,
             line_bytes_max: config.max_line_bytes as usize,
+            record_bytes_fit: u64::MAX,
             depth_max: config.max_depth,
             accept_nan: config.accept_nan,
             text_files: config.text_files,
         })
+    }
+
+    /// Refuses records longer than there is memory for.
+    pub fn within(self, record_bytes_fit: u64) -> Options {
+        Options { record_bytes_fit, ..self }
     }
 }
 

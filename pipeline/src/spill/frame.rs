@@ -7,7 +7,7 @@ use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::error::Error;
 
@@ -21,6 +21,15 @@ pub struct FrameWriter {
     path: PathBuf,
     offset: u64,
     finished: bool,
+}
+
+fn checksum<P: AsRef<[u8]>>(pieces: &[P]) -> u32 {
+    if let [whole] = pieces {
+        return xxh3_64(whole.as_ref()) as u32;
+    }
+    let mut hasher = Xxh3Default::new();
+    pieces.iter().for_each(|piece| hasher.update(piece.as_ref()));
+    hasher.digest() as u32
 }
 
 /// A name beside `path` that no other attempt uses. Two attempts of one task may run at once, on nodes or in containers
@@ -57,31 +66,39 @@ impl FrameWriter {
     /// # Errors
     /// [`Error::Io`] where the disk refuses.
     pub fn push(&mut self, payload: &[u8]) -> Result<u64, Error> {
+        self.push_pieces(&[payload])
+    }
+
+    /// As [`FrameWriter::push`], of a payload whose pieces lie apart.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk refuses.
+    pub fn push_pieces<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<u64, Error> {
         let start = self.offset;
-        if payload.is_empty() {
-            return Ok(start);
+        if pieces.iter().any(|piece| !piece.as_ref().is_empty()) {
+            self.write(pieces)?;
         }
-        self.write(payload)?;
         Ok(start)
     }
 
-    fn write(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    fn write<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<(), Error> {
+        let payload_bytes: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
         if length > PAYLOAD_BYTES_MAX {
             return Err(Error::Inconsistent {
                 what: format!("frame of {}", self.path.display()),
                 expected: format!("at most {PAYLOAD_BYTES_MAX} bytes"),
-                found: payload.len().to_string(),
+                found: payload_bytes.to_string(),
             });
         }
         let mut header = [0; HEADER_BYTES as usize];
         header[..4].copy_from_slice(&length.to_le_bytes());
-        header[4..].copy_from_slice(&(xxh3_64(payload) as u32).to_le_bytes());
+        header[4..].copy_from_slice(&checksum(pieces).to_le_bytes());
         self.file
             .write_all(&header)
-            .and_then(|()| self.file.write_all(payload))
+            .and_then(|()| pieces.iter().try_for_each(|piece| self.file.write_all(piece.as_ref())))
             .map_err(|error| Error::io("write", &self.path, error))?;
-        self.offset += HEADER_BYTES + payload.len() as u64;
+        self.offset += HEADER_BYTES + payload_bytes as u64;
         Ok(())
     }
 
@@ -90,7 +107,7 @@ impl FrameWriter {
     /// # Errors
     /// [`Error::Io`] where the disk refuses.
     pub fn finish(mut self) -> Result<u64, Error> {
-        self.write(&[])?;
+        self.write::<&[u8]>(&[])?;
         self.file.flush().map_err(|error| Error::io("write", &self.path, error))?;
         std::fs::rename(&self.temporary, &self.path).map_err(|error| Error::io("rename", &self.path, error))?;
         self.finished = true;
@@ -175,7 +192,7 @@ impl FrameReader {
         }
         let mut payload = vec![0; length as usize];
         self.fill(&mut payload)?;
-        if xxh3_64(&payload) as u32 != checksum {
+        if self::checksum(&[&payload]) != checksum {
             return Err(self.damaged("bytes with the frame's checksum", "other bytes".to_owned()));
         }
         self.offset += HEADER_BYTES + u64::from(length);

@@ -60,6 +60,7 @@ impl TokenWriter {
     /// Adds a kept row. Ids were checked against the dtype when the tokenizer was loaded.
     pub fn kept(&mut self, side: Split, ids: &[u32]) {
         self.count(side, ids.len());
+        self.ids.reserve(ids.len() * self.dtype.token_bytes());
         match self.dtype {
             Dtype::U16 => self.ids.extend(ids.iter().flat_map(|id| (*id as u16).to_le_bytes())),
             Dtype::U32 => self.ids.extend(ids.iter().flat_map(|id| id.to_le_bytes())),
@@ -82,14 +83,13 @@ impl TokenWriter {
         }
     }
 
-    /// The payload.
-    pub fn finish(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + self.states.len() * 5 + self.ids.len());
-        put_u32(&mut out, self.states.len() as u32);
-        out.extend_from_slice(&self.states);
-        self.counts.iter().for_each(|count| put_u32(&mut out, *count));
-        out.extend_from_slice(&self.ids);
-        out
+    /// The payload, in two pieces: what is known of each row, and the ids.
+    pub fn finish(self) -> [Vec<u8>; 2] {
+        let mut head = Vec::with_capacity(4 + self.states.len() * 5);
+        put_u32(&mut head, self.states.len() as u32);
+        head.extend_from_slice(&self.states);
+        self.counts.iter().for_each(|count| put_u32(&mut head, *count));
+        [head, self.ids]
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         writer.dropped();
         writer.kept(Split::Val, &[7]);
         assert_eq!(writer.sides[0], SideCounts { documents: 1, tokens: 2 });
-        let block = TokenBlock::decode(writer.finish(), Dtype::U16).unwrap();
+        let block = TokenBlock::decode(writer.finish().concat(), Dtype::U16).unwrap();
         assert_eq!(block.states[1], RowState::Dropped);
         assert_eq!(block.ids(0), [1, 0, 255, 255]);
         assert!(block.ids(1).is_empty());
@@ -161,6 +161,6 @@ mod tests {
     fn a_frame_of_the_other_width_is_refused() {
         let mut writer = TokenWriter::new(Dtype::U16);
         writer.kept(Split::Train, &[1]);
-        assert!(TokenBlock::decode(writer.finish(), Dtype::U32).is_none());
+        assert!(TokenBlock::decode(writer.finish().concat(), Dtype::U32).is_none());
     }
 }

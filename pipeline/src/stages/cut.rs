@@ -58,7 +58,7 @@ impl Stage for CutStage {
             walk.next_frame()
         };
         ordered(
-            run.in_flight(),
+            &run.block_bounds(RowFrame::bytes),
             next,
             |frame| cut(self.0, frame, &losers, &gone),
             |(payload, of_frame)| {

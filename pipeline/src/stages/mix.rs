@@ -288,7 +288,7 @@ impl Task<'_> {
             }),
         };
         let sides = tokens.sides;
-        let tokens_offset = walk.tokens.push(&tokens.finish())?;
+        let tokens_offset = walk.tokens.push_pieces(&tokens.finish())?;
         walk.frames.push(FrameMeta { rows_offset: meta.rows_offset, tokens_offset, sides });
         Ok(())
     }

@@ -268,7 +268,7 @@ mod tests {
     fn block(lengths: &[usize]) -> TokenBlock {
         let mut writer = TokenWriter::new(Dtype::U16);
         lengths.iter().for_each(|length| writer.kept(Split::Train, &vec![1; *length]));
-        TokenBlock::decode(writer.finish(), Dtype::U16).unwrap()
+        TokenBlock::decode(writer.finish().concat(), Dtype::U16).unwrap()
     }
 
     fn filled(shard_tokens: u64, frames: &[&[usize]]) -> Vec<(u64, u64)> {

@@ -73,7 +73,7 @@ impl Stage for PassagesStage {
             walk.next_frame()
         };
         ordered(
-            run.in_flight(),
+            &run.block_bounds(RowFrame::bytes),
             next,
             |frame| found(self.0, frame, &losers),
             |found| {

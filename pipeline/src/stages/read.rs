@@ -87,13 +87,15 @@ impl Stage for ReadStage {
         let next = || {
             run.interrupt.check()?;
             let block = reader.next_block()?;
+            block.iter().try_for_each(|block| block.check_fits(&input.path, &run.read_options))?;
             let now = reader.bytes_read();
             run.progress.advance(now - read_bytes);
             read_bytes = now;
             Ok(block)
         };
         let input_index = part.input as u32;
-        ordered(run.in_flight(), next, |block| process(run, input_index, block), |block| output.push(block))?;
+        let bounds = run.block_bounds(Block::bytes);
+        ordered(&bounds, next, |block| process(run, input_index, block), |block| output.push(block))?;
         let digest = reader.finish()?;
         run.plan.check_unchanged(input)?;
         let mut done = output.finish()?;

@@ -62,7 +62,8 @@ impl Stage for RowsStage {
             run.interrupt.check()?;
             batches.next().transpose().map_err(Error::from)
         };
-        ordered(run.in_flight(), next, |batch| source.process(&batch), |block| output.push(block))?;
+        let bounds = run.block_bounds(|batch: &RecordBatch| batch.get_array_memory_size() as u64);
+        ordered(&bounds, next, |batch| source.process(&batch), |block| output.push(block))?;
         run.progress.advance(file.bytes);
         run.mark_done(read::NAME, rank, &output.finish()?)
     }

@@ -168,7 +168,7 @@ impl Stage for ScatterStage {
                 continue;
             };
             offsets.push(Some(out.push(&pile.rows.finish(&pile.names))?));
-            out.push(&pile.tokens.finish())?;
+            out.push_pieces(&pile.tokens.finish())?;
         }
         out.finish()?;
         run.mark_done(SCATTER, rank, &ScatterDone { offsets })
@@ -245,7 +245,7 @@ impl Sorted {
         }
         let sides = pile.tokens.sides;
         let rows_offset = self.rows.push(&pile.rows.finish(&pile.names))?;
-        let tokens_offset = self.tokens.push(&pile.tokens.finish())?;
+        let tokens_offset = self.tokens.push_pieces(&pile.tokens.finish())?;
         self.done.frames.push(FrameMeta { rows_offset, tokens_offset, sides });
         Ok(())
     }

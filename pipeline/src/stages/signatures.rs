@@ -62,7 +62,7 @@ impl Stage for SignaturesStage {
             walk.next_frame()
         };
         ordered(
-            run.in_flight(),
+            &run.block_bounds(RowFrame::bytes),
             next,
             |frame| keys_of(run, &self.0, frame, &losers),
             |found| {

@@ -15,6 +15,7 @@ use super::duplicates::rule;
 use super::losers::losers_of;
 use super::mix::group_value;
 use super::read::no_such_rank;
+use crate::engine::memory::LARGE_BYTES;
 use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
@@ -70,7 +71,7 @@ struct Item {
 
 struct Encoded {
     rows_offset: u64,
-    tokens: Vec<u8>,
+    tokens: [Vec<u8>; 2],
     sides: [SideCounts; 2],
     rejects: Vec<u8>,
     duplicates: u64,
@@ -101,11 +102,11 @@ impl Stage for TokenizeStage {
             frames.next()
         };
         ordered(
-            run.in_flight(),
+            &run.block_bounds(|item: &Item| item.payload.len() as u64),
             next,
             |item| run.encoder.with_scratch(|scratch| encode(run, item, scratch)),
             |encoded| {
-                let tokens_offset = tokens.push(&encoded.tokens)?;
+                let tokens_offset = tokens.push_pieces(&encoded.tokens)?;
                 rejects.push(&encoded.rejects)?;
                 done.frames.push(FrameMeta { rows_offset: encoded.rows_offset, tokens_offset, sides: encoded.sides });
                 done.duplicates += encoded.duplicates;
@@ -196,6 +197,9 @@ fn encode(run: &Run, item: Item, scratch: &mut Scratch) -> Result<Encoded, Error
         if mix.needs_counts() {
             let group = mix.group_of(group_value(run, &block, row));
             histogram.push(group, weight_hash(text, mix.seed), ids.len() as u64);
+        }
+        if ids.capacity() as u64 > LARGE_BYTES {
+            ids = Vec::new();
         }
     }
     let sides = tokens.sides;

@@ -147,7 +147,7 @@ impl Task<'_> {
             texts.next(|better| self.rows_against(better).any(|row| sets.contains_key(&row)))
         };
         ordered(
-            self.run.in_flight(),
+            &self.run.block_bounds(|text: &Text| text.str().len() as u64),
             next,
             |text| Ok(self.compare(&text, sets)),
             |found| {

@@ -58,6 +58,11 @@ impl Walk {
 }
 
 impl RowFrame {
+    /// Bytes of its rows.
+    pub fn bytes(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
     /// Decodes the frame.
     pub fn decode(self) -> Result<RowBlock, Error> {
         RowBlock::decode(self.payload).ok_or_else(|| Error::Inconsistent {

@@ -97,14 +97,14 @@ impl ShardTask<'_> {
         let others = Arc::new(without_tokens(&schema));
         let mut bin = ShardWriter::create(dataset, self.shard.split, self.shard.number, config.tokenize.dtype)?;
         let mut groups = Groups::new(self)?;
-        let in_flight = self.run.items_in_flight(ROW_GROUP_FOOTPRINT);
+        let bounds = self.run.bounds(ROW_GROUP_FOOTPRINT, Group::largest_document);
         let next = || {
             self.run.interrupt.check()?;
             groups.next()
         };
         let work = |group: Group| self.encode(group, &others, encoder.as_ref());
         let mut sketches = ColumnSketches::default();
-        ordered(in_flight, next, work, |encoded: Encoded| {
+        ordered(&bounds, next, work, |encoded: Encoded| {
             encoded.group.documents().try_for_each(|(piece, row)| bin.push_document(piece.tokens.ids(row)))?;
             sketches.merge(&encoded.sketches);
             match (&mut data, encoded.row_group) {
@@ -241,10 +241,15 @@ struct Group {
     rows: usize,
     tokens: u64,
     text_bytes: usize,
+    largest_document: u64,
     first_token: u64,
 }
 
 impl Group {
+    fn largest_document(&self) -> u64 {
+        self.largest_document
+    }
+
     fn documents(&self) -> impl Iterator<Item = (&Piece, usize)> {
         self.pieces.iter().flat_map(|piece| piece.selected().map(move |row| (piece, row)))
     }
@@ -314,7 +319,9 @@ impl<'a> Groups<'a> {
             self.documents_left -= 1;
             group.rows += 1;
             group.tokens += u64::from(frame.tokens.counts.get(index).copied().unwrap_or_default());
-            group.text_bytes += frame.block.rows.get(index).map_or(0, |row| row.body.len());
+            let bytes = frame.block.rows.get(index).map_or(0, |row| row.body.len());
+            group.text_bytes += bytes;
+            group.largest_document = group.largest_document.max(bytes as u64);
         }
         if last > first {
             let (block, tokens) = (Arc::clone(&frame.block), Arc::clone(&frame.tokens));
@@ -417,6 +424,6 @@ fn copy_selected(piece: &Piece, dtype: Dtype) -> Option<Piece> {
         count += 1;
     }
     let block = if count == 0 { RowBlock::default() } else { RowBlock::decode(rows.finish(&piece.block.names))? };
-    let tokens = TokenBlock::decode(tokens.finish(), dtype)?;
+    let tokens = TokenBlock::decode(tokens.finish().concat(), dtype)?;
     Some(Piece { block: Arc::new(block), tokens: Arc::new(tokens), first: 0, last: count, ..*piece })
 }
