@@ -10,9 +10,8 @@ use super::losers::losers_of;
 use super::passages::first_passages;
 use super::read::no_such_rank;
 use super::repeats::each_copy;
-use super::walk::{RowFrame, Walk};
+use super::walk::{RowFrame, each_frame};
 use crate::dedup::passages::{Finder, Settings};
-use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
@@ -50,16 +49,11 @@ impl Stage for CutStage {
         let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
         let losers: Vec<u32> = losers_of(run, rank)?.iter().map(|loser| loser.row).collect();
         let gone = Gone::read(run, rank)?;
-        let mut walk = Walk::new(run, chunk)?;
         let mut rows = FrameWriter::create(&run.task_file(NAME, rank, "rows"))?;
         let mut done = CutDone::default();
-        let next = || {
-            run.interrupt.check()?;
-            walk.next_frame()
-        };
-        ordered(
-            &run.block_bounds(RowFrame::bytes),
-            next,
+        each_frame(
+            run,
+            chunk,
             |frame| cut(self.0, frame, &losers, &gone),
             |(payload, of_frame)| {
                 done.documents += of_frame.documents;

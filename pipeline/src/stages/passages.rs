@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::losers::losers_of;
 use super::read::no_such_rank;
 use super::signatures::BandKeys;
-use super::walk::{RowFrame, Walk};
+use super::walk::{RowFrame, each_frame};
 use crate::dedup::passages::{Finder, Settings};
-use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
@@ -64,17 +63,12 @@ impl Stage for PassagesStage {
         let chunks = &run.layout()?.chunks;
         let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
         let losers: Vec<u32> = losers_of(run, rank)?.iter().map(|loser| loser.row).collect();
-        let mut walk = Walk::new(run, chunk)?;
         let mut keys = BandKeys::new(run, NAME, rank);
         let mut counts = FrameWriter::create(&run.task_file(NAME, rank, "counts"))?;
         let mut done = PassagesDone { keys: 0 };
-        let next = || {
-            run.interrupt.check()?;
-            walk.next_frame()
-        };
-        ordered(
-            &run.block_bounds(RowFrame::bytes),
-            next,
+        each_frame(
+            run,
+            chunk,
             |frame| found(self.0, frame, &losers),
             |found| {
                 done.keys += found.keys.len() as u64;

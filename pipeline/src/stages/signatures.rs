@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::dedup::exact_losers_of;
 use super::read::no_such_rank;
-use super::walk::{RowFrame, Walk, priority};
+use super::walk::{RowFrame, each_frame, priority};
 use crate::dedup::settings::Near;
 use crate::dedup::shingles::Shingler;
 use crate::dedup::signature::Sketcher;
-use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
@@ -52,18 +51,13 @@ impl Stage for SignaturesStage {
         let chunks = &run.layout()?.chunks;
         let Some(chunk) = chunks.get(rank) else { return Err(no_such_rank(NAME, rank, chunks.len())) };
         let losers: Vec<u32> = exact_losers_of(run, rank)?.iter().map(|loser| loser.row).collect();
-        let mut walk = Walk::new(run, chunk)?;
         let mut keys = BandKeys::new(run, NAME, rank);
         let path = sketches_file(run, rank);
         let mut sketches = run.plan.keeps_keys().then(|| FrameWriter::create(&path)).transpose()?;
         let mut count = 0;
-        let next = || {
-            run.interrupt.check()?;
-            walk.next_frame()
-        };
-        ordered(
-            &run.block_bounds(RowFrame::bytes),
-            next,
+        each_frame(
+            run,
+            chunk,
             |frame| keys_of(run, &self.0, frame, &losers),
             |found| {
                 count += found.keys.len() as u64;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::layout::Chunk;
+use crate::engine::ordered::ordered;
 use crate::engine::run::Run;
 use crate::error::Error;
 use crate::spill::frame::FrameReader;
@@ -55,6 +56,24 @@ impl Walk {
         }
         Ok(None)
     }
+}
+
+/// Works on every frame of a chunk on the pool, and hands on the results in the order of the frames.
+///
+/// # Errors
+/// The first error in that order.
+pub(super) fn each_frame<R: Send>(
+    run: &Run,
+    chunk: &Chunk,
+    work: impl Fn(RowFrame) -> Result<R, Error> + Sync,
+    consume: impl FnMut(R) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut walk = Walk::new(run, chunk)?;
+    let next = || {
+        run.interrupt.check()?;
+        walk.next_frame()
+    };
+    ordered(&run.block_bounds(RowFrame::bytes), next, work, consume)
 }
 
 impl RowFrame {
