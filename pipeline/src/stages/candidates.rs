@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use serde::{Deserialize, Serialize};
 
 use super::against;
-use super::read::no_such_rank;
+use super::ranges;
 use super::signatures::bands_file;
 use crate::dedup::keep::Rank;
 use crate::dedup::links::{Neighbours, Pair};
@@ -46,15 +46,11 @@ impl Stage for CandidatesStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        ranges(run)
+        range_count(run)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let ranks = ranges(run)?;
-        if rank >= ranks {
-            return Err(no_such_rank(NAME, rank, ranks));
-        }
-        let range = PARTITIONS * rank / ranks..PARTITIONS * (rank + 1) / ranks;
+        let range = ranges::of_rank(NAME, rank, range_count(run)?, PARTITIONS)?;
         let mut table = Table::default();
         each_key(run, &range, |hash, document| {
             table.count(hash, document);
@@ -88,7 +84,7 @@ impl Stage for CandidatesStage {
 /// The records of one kind that all tasks addressed to a chunk, sorted, each once.
 pub(super) fn records_for(run: &Run, kind: &str, chunk: usize) -> Result<Vec<Record<2>>, Error> {
     let mut records = Vec::new();
-    for rank in 0..ranges(run)? {
+    for rank in 0..range_count(run)? {
         parcels::read(&run.task_file(NAME, rank, kind), chunk as u32, &mut records)?;
     }
     records.sort_unstable();
@@ -117,14 +113,11 @@ fn each_key(
     Ok(())
 }
 
-/// How many ranges: so many that the distinct keys of each fit into a sixty-fourth of the memory, whatever the machine:
-/// other threads hold other ranges.
-fn ranges(run: &Run) -> Result<usize, Error> {
+fn range_count(run: &Run) -> Result<usize, Error> {
     let bands = run.dedup.near.map_or(0, |near| u64::from(near.bands.bands));
     let own: u64 = run.layout()?.chunks.iter().map(|chunk| u64::from(chunk.rows)).sum();
     let documents = own + against::documents(run);
-    let ranges = (documents * bands * SLOT_BYTES).div_ceil(run.plan.memory / 64).max(1) as usize;
-    Ok(ranges.min(PARTITIONS))
+    Ok(ranges::count(run, documents * bands, SLOT_BYTES, PARTITIONS))
 }
 
 /// A key's documents so far.

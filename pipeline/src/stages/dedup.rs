@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::against;
-use super::read::no_such_rank;
+use super::ranges;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
 use crate::error::Error;
@@ -37,26 +37,22 @@ impl Stage for DedupStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        ranges(run)
+        range_count(run)
     }
 
     fn task_bytes(&self, run: &Run) -> u64 {
-        let range = keys(run).and_then(|keys| Ok(keys * ENTRY_BYTES / ranges(run)? as u64)).unwrap_or_default();
+        let range = keys(run).and_then(|keys| Ok(keys * ENTRY_BYTES / range_count(run)? as u64)).unwrap_or_default();
         range * 9 / 8 + (4 << 20)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let ranks = ranges(run)?;
-        if rank >= ranks {
-            return Err(no_such_rank(NAME, rank, ranks));
-        }
-        let (first, last) = (PARTITIONS * rank / ranks, PARTITIONS * (rank + 1) / ranks);
+        let range = ranges::of_rank(NAME, rank, range_count(run)?, PARTITIONS)?;
         let mut entries = Vec::new();
         for (index, chunk) in run.layout()?.chunks.iter().enumerate() {
             run.interrupt.check()?;
             let mut keys = KeyReader::open(&chunk.file(run, "keys"))?;
             let (chunk, part) = (index as u32, chunk.part);
-            keys.partitions(first, last, |key| {
+            keys.partitions(range.start, range.end, |key| {
                 entries.push(Entry {
                     hash: key.hash,
                     priority: key.priority,
@@ -71,7 +67,7 @@ impl Stage for DedupStage {
         for file in 0..against::count(run) {
             run.interrupt.check()?;
             let chunk = own + file as u32;
-            KeyReader::open(&against::keys_file(run, file))?.partitions(first, last, |key| {
+            KeyReader::open(&against::keys_file(run, file))?.partitions(range.start, range.end, |key| {
                 let Key { hash, priority, row, place } = key;
                 entries.push(Entry { hash, priority, chunk, row, place, part: 0 });
             })?;
@@ -110,11 +106,8 @@ fn find_losers(entries: &[Entry], own: u32) -> Vec<Loser> {
     losers
 }
 
-/// How many hash ranges: so many that each fits into a sixty-fourth of the memory limit, whatever the machine; as many at
-/// once as fit are worked on.
-fn ranges(run: &Run) -> Result<usize, Error> {
-    let ranges = (keys(run)? * ENTRY_BYTES).div_ceil(run.plan.memory / 64).max(1) as usize;
-    Ok(ranges.min(PARTITIONS))
+fn range_count(run: &Run) -> Result<usize, Error> {
+    Ok(ranges::count(run, keys(run)?, ENTRY_BYTES, PARTITIONS))
 }
 
 fn keys(run: &Run) -> Result<u64, Error> {
@@ -127,7 +120,7 @@ pub(super) fn exact_losers_of(run: &Run, chunk_index: usize) -> Result<Vec<Loser
     let Some(chunk) = run.layout()?.chunks.get(chunk_index) else { return Ok(Vec::new()) };
     let index = chunk_index as u32;
     let mut found = Vec::new();
-    for rank in 0..ranges(run)? {
+    for rank in 0..range_count(run)? {
         found.extend(losers::read(&run.task_file(NAME, rank, "losers"), index)?);
     }
     found.sort_unstable();

@@ -36,6 +36,7 @@ pub mod losers;
 pub mod mix;
 pub mod order;
 pub mod passages;
+mod ranges;
 pub mod read;
 pub mod rejects;
 pub mod repeats;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::passages::{self, PassagesDone, keys_file};
-use super::read::no_such_rank;
+use super::ranges;
 use crate::dedup::passages::Settings;
 use crate::engine::run::Run;
 use crate::engine::stage::Stage;
@@ -48,15 +48,11 @@ impl Stage for RepeatsStage {
     }
 
     fn ranks(&self, run: &Run) -> Result<usize, Error> {
-        ranges(run)
+        range_count(run)
     }
 
     fn execute(&self, run: &Run, rank: usize) -> Result<(), Error> {
-        let ranks = ranges(run)?;
-        if rank >= ranks {
-            return Err(no_such_rank(NAME, rank, ranks));
-        }
-        let range = PARTITIONS * rank / ranks..PARTITIONS * (rank + 1) / ranks;
+        let range = ranges::of_rank(NAME, rank, range_count(run)?, PARTITIONS)?;
         let mut table: HashMap<u64, Copies> = HashMap::new();
         if self.0.everywhere.is_some() {
             each_key(run, &range, |_, key| {
@@ -86,7 +82,7 @@ impl Stage for RepeatsStage {
 /// Calls `each` for every copy of the passages of a chunk that go: row, and number of the passage in its document.
 pub(super) fn each_copy(run: &Run, chunk: usize, mut each: impl FnMut(u32, u32)) -> Result<(), Error> {
     let mut records: Vec<Record<1>> = Vec::new();
-    for rank in 0..ranges(run)? {
+    for rank in 0..range_count(run)? {
         run.interrupt.check()?;
         records.clear();
         parcels::read(&run.task_file(NAME, rank, "copies"), chunk as u32, &mut records)?;
@@ -114,11 +110,9 @@ fn each_key(
     Ok(())
 }
 
-/// How many ranges: so many that the distinct hashes of each fit into a sixty-fourth of the memory, whatever the machine.
-fn ranges(run: &Run) -> Result<usize, Error> {
+fn range_count(run: &Run) -> Result<usize, Error> {
     let chunks = 0..run.layout()?.chunks.len();
     let keys = chunks.map(|chunk| Ok(run.marker::<PassagesDone>(passages::NAME, chunk)?.keys));
     let keys: u64 = keys.sum::<Result<u64, Error>>()?;
-    let ranges = (keys * SLOT_BYTES).div_ceil(run.plan.memory / 64).max(1) as usize;
-    Ok(ranges.min(PARTITIONS))
+    Ok(ranges::count(run, keys, SLOT_BYTES, PARTITIONS))
 }
