@@ -99,13 +99,15 @@ pub enum Error {
     Hash(#[from] shards::Error),
     /// A record within `--max-line-bytes` for which there is no memory.
     #[error(
-        "read line {} of {}{}: expected at most {fit} bytes, for which `--memory` has room, found {found}\nhint: run again with more --memory, or drop such lines with --max-line-bytes {fit}",
-        position.line + 1, path.display(), position.byte_offset.map_or(String::new(), |offset| format!(" at byte {offset}"))
+        "read the record at {} of {}: expected at most {fit} bytes, for which `--memory` has room, found {found}\nhint: run again with more --memory, or drop such lines with --max-line-bytes {fit}",
+        position.byte_offset.map_or_else(|| format!("row {}", position.line + 1), |offset| format!("byte {offset}")),
+        path.display()
     )]
     BeyondMemory {
         /// The file.
         path: PathBuf,
-        /// Where it stands; lines are counted from the start of the part that one task reads.
+        /// Where it stands. Rows are counted from the start of the part that one task reads; lines, too, so their
+        /// offset is told.
         position: Position,
         /// Bytes of the longest record that fits.
         fit: u64,
