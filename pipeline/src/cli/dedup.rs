@@ -3,7 +3,7 @@
 use schemas::config::{Cluster, Dedup, DedupMethod, Normalize, PassageUnit, Passages};
 use serde_json::{Value, json};
 
-use super::run::{named, set};
+use super::flags::{named, set};
 use crate::dedup::settings::Near;
 
 /// Flags of the `[dedup]` section.

@@ -8,7 +8,8 @@ use schemas::manifest::MANIFEST_FILE;
 use serde_json::json;
 
 use super::Outcome;
-use super::run::{report, set};
+use super::flags::set;
+use super::run::report;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::progress::{Progress, emit};
 use crate::engine::run::{Process, Run};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use schemas::config::Mix;
 
-use super::run::set;
+use super::flags::set;
 use crate::error::Error;
 use crate::look::human::count;
 use crate::report::figures::Figures;

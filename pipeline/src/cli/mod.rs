@@ -23,6 +23,7 @@ mod derive;
 mod diff;
 mod explain;
 mod export;
+mod flags;
 mod inspect;
 mod launch;
 mod lm;

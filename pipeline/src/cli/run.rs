@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::dedup::{DedupArgs, describe_near, near_json};
+use super::flags::{named, set};
 use super::mix::{MixArgs, print_mix};
 use super::preset::named as named_preset;
 use crate::augment::Augment;
@@ -214,18 +215,6 @@ struct WriteArgs {
     /// Write no keys/*.parquet, which a later run with --against needs
     #[arg(long)]
     no_keys: bool,
-}
-
-/// Sets a value where the flag was given.
-pub(super) fn set<T>(slot: &mut T, flag: Option<T>) {
-    if let Some(value) = flag {
-        *slot = value;
-    }
-}
-
-/// A value clap has checked against the names it has in the configuration.
-pub(super) fn named<T: serde::de::DeserializeOwned>(flag: Option<&String>) -> Option<T> {
-    flag.and_then(|name| serde_json::from_value(json!(name)).ok())
 }
 
 impl Args {

@@ -7,10 +7,12 @@ use super::charset::Charset;
 use super::csv::Header;
 use super::documents::Documents;
 use super::error::Error;
-use super::lines::BLOCK_BYTES;
 use super::options::Options;
 use super::rows::Rows;
 use crate::record::{Invalid, Position, Records, Span};
+
+/// Bytes of a block, but for one record that is longer.
+pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// What each record of a block looks like.
 #[derive(Debug, Clone)]

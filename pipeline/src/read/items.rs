@@ -8,12 +8,11 @@ use schemas::columns::RAW_BYTES_MAX;
 use schemas::config::Encoding;
 use schemas::rule::InvalidRule;
 
-use super::block::{Block, Shape};
+use super::block::{BLOCK_BYTES, Block, Shape};
 use super::charset::{Charset, HEAD_BYTES};
 use super::error::Error;
 use super::fault::Fault;
 use super::inputs::Input;
-use super::lines::BLOCK_BYTES;
 use super::options::Options;
 use super::stream::{End, Stream};
 use crate::record::{Position, Span};

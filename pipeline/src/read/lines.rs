@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemas::columns::RAW_BYTES_MAX;
 use schemas::rule::InvalidRule;
 
-use super::block::{Block, Shape};
+use super::block::{BLOCK_BYTES, Block, Shape};
 use super::charset::{Charset, HEAD_BYTES};
 use super::error::Error;
 use super::fault::Fault;
@@ -17,9 +17,6 @@ use super::options::Options;
 use super::raw_file::RawFile;
 use super::stream::{End, Stream};
 use crate::record::Position;
-
-/// Bytes of a block, but for one line that is longer.
-pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// Reads blocks of lines.
 pub struct LineReader {

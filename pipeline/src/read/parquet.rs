@@ -18,11 +18,10 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use schemas::rule::InvalidRule;
 
-use super::block::Block;
+use super::block::{BLOCK_BYTES, Block};
 use super::error::Error;
 use super::fault::Fault;
 use super::inputs::{Input, Part};
-use super::lines::BLOCK_BYTES;
 use super::raw_file::RawFile;
 use super::rows::Rows;
 use crate::record::Position;
